@@ -1,0 +1,108 @@
+use crate::atomic::{AtomicBool, Ordering, fence};
+use rustix::event::{EventfdFlags, eventfd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Whether a worker sleeps: the part of [`Wake`] that needs no file descriptor.
+#[derive(Debug, Default)]
+pub struct SleepFlag(AtomicBool);
+
+impl SleepFlag {
+    /// Awake.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// The owner says that it is about to sleep; it must look for work once more after this call.
+    pub fn prepare(&self) {
+        self.0.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The owner is awake again.
+    pub fn finish(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Called by another thread after it made work visible; true for exactly one caller per sleep, who has to wake the
+    /// owner.
+    #[must_use]
+    pub fn should_wake(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Wakes one worker that sleeps in `poll`, at the price of a system call only when it does sleep.
+#[derive(Debug)]
+pub struct Wake {
+    flag: SleepFlag,
+    event: OwnedFd,
+}
+
+impl Wake {
+    /// Opens the event descriptor.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { flag: SleepFlag::new(), event })
+    }
+
+    /// The descriptor to poll for readability.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+
+    /// Called by any thread after it made work visible.
+    pub fn wake(&self) {
+        if self.flag.should_wake() {
+            // The only failure is a full counter, and then the owner is being woken already.
+            let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Called by the owner before it sleeps. It must look for work once more after this, and then sleep or
+    /// [`finish`](Self::finish).
+    pub fn prepare(&self) {
+        self.flag.prepare();
+    }
+
+    /// Called by the owner when it is awake; `signalled` says that `poll` found the descriptor readable.
+    pub fn finish(&self, signalled: bool) {
+        self.flag.finish();
+        if signalled {
+            let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_sleep_needs_one_wake() {
+        let flag = SleepFlag::new();
+        assert!(!flag.should_wake());
+        flag.prepare();
+        assert!(flag.should_wake());
+        assert!(!flag.should_wake());
+    }
+
+    #[test]
+    fn only_a_sleeper_is_signalled() {
+        let wake = Wake::new().unwrap();
+        let signalled = |wake: &Wake| rustix::io::read(wake.fd(), &mut [0u8; 8]).is_ok();
+        wake.wake();
+        assert!(!signalled(&wake));
+        wake.prepare();
+        wake.wake();
+        wake.wake();
+        assert!(signalled(&wake));
+        assert!(!signalled(&wake));
+    }
+}
