@@ -153,9 +153,15 @@ impl<'b> Writer<'b> {
     /// [`EncodeError::TooLong`] past 4 GiB.
     #[inline]
     pub fn bin(&mut self, bytes: &[u8]) -> Result<&mut Self, EncodeError> {
-        sure(rmp::write_bin_len(self.buffer, length32("bin", bytes.len())?));
+        self.bin_head(length32("bin", bytes.len())?);
         self.buffer.extend_from_slice(bytes);
         Ok(self)
+    }
+
+    /// Head of a `bin` whose bytes the caller appends itself.
+    #[inline]
+    pub(crate) fn bin_head(&mut self, length: u32) {
+        sure(rmp::write_bin_len(self.buffer, length));
     }
 
     /// An extension value: an application's `kind` (0 to 127; -1 is a timestamp) and its bytes.

@@ -16,6 +16,7 @@
 mod decode;
 pub mod encode;
 mod limits;
+pub mod numpy;
 mod serialize;
 mod text;
 mod token;
