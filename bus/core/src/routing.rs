@@ -29,7 +29,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub use error::{Place, Problem, ProblemKind, RoutingError};
+pub use error::{Place, Problem, RoutingError};
 pub use lint::Warning;
 
 use std::fmt;

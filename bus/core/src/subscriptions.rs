@@ -238,3 +238,184 @@ fn matching<'a, W>(
     let fitting = lengths.iter().map_while(|&(length, _)| topic.get(..length));
     fitting.filter_map(|prefix| prefixes.get(prefix)).map(Vec::as_slice)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the table should do, without a thought for speed: every subscription by itself, repeats and all.
+    #[derive(Debug, Default)]
+    struct Model(Vec<(Vec<u8>, u8)>);
+
+    impl Model {
+        fn has(&self, prefix: &[u8]) -> bool {
+            self.0.iter().any(|(own, _)| own == prefix)
+        }
+
+        fn remove(&mut self, prefix: &[u8], who: u8) -> bool {
+            match self.0.iter().position(|(own, other)| own == prefix && *other == who) {
+                Some(at) => {
+                    self.0.remove(at);
+                    !self.has(prefix)
+                }
+                None => false,
+            }
+        }
+
+        fn prefixes(&self) -> Vec<Vec<u8>> {
+            let mut prefixes: Vec<_> = self.0.iter().map(|(prefix, _)| prefix.clone()).collect();
+            prefixes.sort();
+            prefixes.dedup();
+            prefixes
+        }
+
+        fn wanted_by(&self, topic: &[u8]) -> Vec<u8> {
+            let matching = self.0.iter().filter(|(prefix, _)| topic.starts_with(prefix));
+            let mut who: Vec<u8> = matching.map(|(_, who)| *who).collect();
+            who.sort();
+            who.dedup();
+            who
+        }
+    }
+
+    fn wanted_by<W: Copy + Ord>(table: &mut Subscriptions<W>, topic: &[u8]) -> Vec<W> {
+        let mut who = vec![];
+        table.for_each_match(topic, |one| who.push(one));
+        who
+    }
+
+    fn sorted(prefixes: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<Vec<u8>> {
+        let mut prefixes: Vec<_> = prefixes.into_iter().map(|prefix| prefix.as_ref().to_vec()).collect();
+        prefixes.sort();
+        prefixes
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add(Vec<u8>, u8),
+        Remove(Vec<u8>, u8),
+        RemoveAll(u8),
+        Clear,
+        Match(Vec<u8>),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let text = || proptest::collection::vec(0u8..2, 0..5);
+        let step = prop_oneof![
+            10 => (text(), 0u8..4).prop_map(|(prefix, who)| Step::Add(prefix, who)),
+            8 => (text(), 0u8..4).prop_map(|(prefix, who)| Step::Remove(prefix, who)),
+            1 => (0u8..4).prop_map(Step::RemoveAll),
+            1 => Just(Step::Clear),
+            10 => proptest::collection::vec(0u8..2, 0..7).prop_map(Step::Match),
+        ];
+        proptest::collection::vec(step, 0..120)
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_does_what_the_model_does(steps in steps()) {
+            let (mut table, mut model) = (Subscriptions::with_limit(1000), Model::default());
+            for step in steps {
+                match step {
+                    Step::Add(prefix, who) => {
+                        prop_assert_eq!(table.add(&prefix, who), Ok(!model.has(&prefix)));
+                        model.0.push((prefix, who));
+                    }
+                    Step::Remove(prefix, who) => {
+                        prop_assert_eq!(table.remove(&prefix, who), model.remove(&prefix, who));
+                    }
+                    Step::RemoveAll(who) => {
+                        let before = model.prefixes();
+                        model.0.retain(|(_, other)| *other != who);
+                        let vanished: Vec<_> = before.into_iter().filter(|prefix| !model.has(prefix)).collect();
+                        prop_assert_eq!(sorted(table.remove_all(who)), vanished);
+                    }
+                    Step::Clear => {
+                        table.clear();
+                        model.0.clear();
+                    }
+                    Step::Match(topic) => {
+                        let expected = model.wanted_by(&topic);
+                        let room = table.union.capacity();
+                        prop_assert_eq!(table.matches(&topic), !expected.is_empty());
+                        prop_assert_eq!(wanted_by(&mut table, &topic), expected);
+                        prop_assert_eq!(table.union.capacity(), room, "matching allocated");
+                    }
+                }
+                let mut pairs = model.0.clone();
+                pairs.sort();
+                pairs.dedup();
+                prop_assert_eq!(table.pairs, pairs.len());
+                prop_assert_eq!(table.len(), model.prefixes().len());
+                prop_assert_eq!(table.is_empty(), model.0.is_empty());
+                prop_assert_eq!(sorted(table.prefixes()), model.prefixes());
+                // The cost of matching is the number of distinct lengths, so none may be left over.
+                let mut lengths: Vec<_> = model.prefixes().iter().map(Vec::len).collect();
+                lengths.sort();
+                lengths.dedup();
+                prop_assert_eq!(table.lengths.iter().map(|&(length, _)| length).collect::<Vec<_>>(), lengths);
+            }
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_pairs_and_repeats_are_free() {
+        let mut table = Subscriptions::with_limit(3);
+        assert_eq!(table.add(b"a", 1), Ok(true));
+        assert_eq!(table.add(b"a", 2), Ok(false));
+        assert_eq!(table.add(b"b", 1), Ok(true));
+        let full = Err(SubscriptionError::Full { limit: 3 });
+        assert_eq!(table.add(b"c", 1), full);
+        assert_eq!(table.add(b"b", 2), full);
+        assert_eq!(table.add(b"a", 2), Ok(false), "a repeat");
+        assert_eq!((table.len(), wanted_by(&mut table, b"b")), (2, vec![1]), "a refusal changes nothing");
+        assert!(!table.matches(b"c"));
+
+        assert!(!table.remove(b"a", 2), "one of two");
+        assert_eq!(table.add(b"c", 1), full);
+        assert!(!table.remove(b"a", 2), "the last of 2, but 1 wants it too");
+        assert_eq!(table.add(b"c", 1), Ok(true), "room again");
+        assert_eq!(table.remove_all(1).len(), 3);
+        for who in 1..=3 {
+            assert_eq!(table.add(b"d", who), Ok(who == 1), "room for three again");
+        }
+        assert_eq!(table.add(b"d", 4), full);
+        table.clear();
+        assert_eq!(table.add(b"d", 4), Ok(true));
+        assert!(
+            table
+                .add(b"e", 4)
+                .and(table.add(b"f", 4))
+                .and(table.add(b"g", 4))
+                .unwrap_err()
+                .to_string()
+                .starts_with("subscription table: all 3 places are taken; ")
+        );
+    }
+
+    #[test]
+    fn a_prefix_of_1024_bytes_is_the_longest() {
+        let mut table = Subscriptions::with_limit(9);
+        assert_eq!(table.add(&[b't'; 1024], 1u8), Ok(true));
+        let refused = table.add(&[b't'; 1025], 1);
+        assert_eq!(refused, Err(SubscriptionError::TooLong { length: 1025, limit: 1024 }));
+        assert!(refused.unwrap_err().to_string().contains("1025 bytes is over the limit of 1024"));
+        assert!(table.matches(&[b't'; 5000]) && !table.matches(&[b't'; 1023]));
+    }
+
+    #[test]
+    fn a_million_prefixes_fit_and_leave() {
+        const MANY: u32 = 1_000_000;
+        let mut table = Subscriptions::with_limit(MANY as usize);
+        for i in 0..MANY {
+            assert_eq!(table.add(&i.to_be_bytes(), 1u16), Ok(true));
+        }
+        assert_eq!(table.add(b"one more", 1), Err(SubscriptionError::Full { limit: MANY as usize }));
+        assert_eq!((table.len(), table.lengths.len()), (MANY as usize, 1), "one look-up per message");
+        assert_eq!(wanted_by(&mut table, &[0, 0, 1, 0, b'/']), [1]);
+        assert!(!table.matches(&[0xff; 9]));
+        assert_eq!(table.remove_all(1).len(), MANY as usize);
+        assert!(table.is_empty() && table.lengths.is_empty());
+    }
+}

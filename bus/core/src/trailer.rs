@@ -219,3 +219,125 @@ impl GapTracker {
         self.0.forget(publisher);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_bytes_on_the_wire() {
+        let trailer =
+            Trailer { publisher: 0x0102_0304_0506_0708, sequence: 0x1112, sent_at: 0x2122_2324_2526_2728 };
+        let bytes = b"MPt1\0\0\0\0\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\0\0\0\x11\x12\x21\x22\x23\x24\x25\x26\x27\x28";
+        assert_eq!(trailer.encode(), *bytes);
+        assert_eq!(Trailer::decode(bytes), Some(trailer));
+    }
+
+    #[test]
+    fn anything_else_is_not_ours() {
+        let bytes = Trailer { publisher: 1, sequence: 2, sent_at: 3 }.encode();
+        assert_eq!(Trailer::decode(&bytes[..31]), None);
+        assert_eq!(Trailer::decode(&[&bytes[..], b"\0"].concat()), None);
+        assert_eq!(Trailer::decode(b""), None);
+        for at in 0..8 {
+            let mut other = bytes;
+            other[at] ^= 1;
+            assert_eq!(Trailer::decode(&other), None, "byte {at} is magic, version or reserved");
+        }
+    }
+
+    #[test]
+    fn numbers_run_per_publisher_and_exact_topic() {
+        let mut sequencer = Sequencer::with_limit(3);
+        assert_eq!(sequencer.next(1, b"a"), Some(1));
+        assert_eq!(sequencer.next(1, b"ab"), Some(1));
+        assert_eq!(sequencer.next(2, b"a"), Some(1));
+        assert_eq!(sequencer.next(1, b"a"), Some(2));
+        assert_eq!(sequencer.pairs(), 3);
+        assert_eq!(sequencer.next(2, b"b"), None, "full");
+        assert_eq!(sequencer.next(3, b"a"), None, "full");
+        assert_eq!(sequencer.pairs(), 3);
+        assert_eq!(sequencer.next(2, b"a"), Some(2), "a known pair needs no room");
+
+        sequencer.forget(1);
+        assert_eq!(sequencer.pairs(), 1);
+        assert_eq!(sequencer.next(1, b"a"), Some(1));
+        assert_eq!(sequencer.next(2, b"a"), Some(3));
+        sequencer.forget(99);
+        assert_eq!(sequencer.pairs(), 2);
+        assert_eq!(Sequencer::with_limit(0).next(1, b""), None);
+    }
+
+    #[test]
+    fn what_a_number_tells() {
+        let mut tracker = GapTracker::with_limit(2);
+        assert_eq!(tracker.observe(1, b"a", 100), Observation::First, "no gap of 99");
+        assert_eq!(tracker.observe(1, b"a", 101), Observation::Next);
+        assert_eq!(tracker.observe(1, b"a", 101), Observation::Late);
+        assert_eq!(tracker.observe(1, b"a", 103), Observation::Gap { missed: 1 });
+        assert_eq!(tracker.observe(1, b"a", 102), Observation::Late);
+        assert_eq!(tracker.observe(1, b"a", 104), Observation::Next, "a late one does not lower the mark");
+        assert_eq!(tracker.observe(1, b"a", u64::MAX), Observation::Gap { missed: u64::MAX - 105 });
+        assert_eq!(tracker.observe(1, b"a", 0), Observation::Late);
+        assert_eq!(tracker.observe(2, b"a", 7), Observation::First);
+        assert_eq!(tracker.observe(2, b"b", 7), Observation::Untracked);
+        assert_eq!(tracker.observe(2, b"b", 9), Observation::Untracked);
+        assert_eq!(tracker.observe(2, b"a", 9).missed(), 1);
+        tracker.forget(1);
+        assert_eq!((tracker.pairs(), tracker.observe(2, b"b", 9)), (1, Observation::First));
+        assert_eq!(tracker.observe(2, b"b", 10).missed(), 0);
+    }
+
+    #[test]
+    fn a_long_topic_is_sent_without_a_number() {
+        let (fits, long) = ([b't'; 1024], [b't'; 1025]);
+        let (mut sequencer, mut tracker) = (Sequencer::with_limit(9), GapTracker::with_limit(9));
+        assert_eq!((sequencer.next(1, &fits), sequencer.next(1, &long)), (Some(1), None));
+        assert_eq!(tracker.observe(1, &fits, 1), Observation::First);
+        assert_eq!(tracker.observe(1, &long, 1), Observation::Untracked);
+    }
+
+    proptest! {
+        #[test]
+        fn every_trailer_survives_the_wire(publisher: u64, sequence: u64, sent_at: u64) {
+            let trailer = Trailer { publisher, sequence, sent_at };
+            prop_assert_eq!(Trailer::decode(&trailer.encode()), Some(trailer));
+        }
+
+        /// Two topics are sent interleaved and some messages are lost: what is missed adds up, for each by itself.
+        #[test]
+        fn what_is_missed_adds_up(fates in proptest::collection::vec((any::<bool>(), any::<bool>()), 0..300)) {
+            let (mut sequencer, mut tracker) = (Sequencer::with_limit(2), GapTracker::with_limit(2));
+            let mut arrived = [vec![], vec![]];
+            let mut missed = [0, 0];
+            for (topic, arrives) in fates {
+                let topic = usize::from(topic);
+                let sequence = sequencer.next(7, &[topic as u8]).unwrap();
+                if arrives {
+                    let observation = tracker.observe(7, &[topic as u8], sequence);
+                    prop_assert_eq!(observation == Observation::First, arrived[topic].is_empty());
+                    missed[topic] += observation.missed();
+                    arrived[topic].push(sequence);
+                }
+            }
+            for (seen, missed) in arrived.iter().zip(missed) {
+                if let (Some(first), Some(last)) = (seen.first(), seen.last()) {
+                    prop_assert_eq!(missed, last - first - (seen.len() as u64 - 1));
+                }
+            }
+        }
+
+        /// In any order, with repeats: exactly the numbers above all earlier ones are not late.
+        #[test]
+        fn late_is_what_is_not_above_all_before(numbers in proptest::collection::vec(1u64..30, 1..60)) {
+            let mut tracker = GapTracker::with_limit(1);
+            let mut highest = 0;
+            for number in numbers {
+                let late = tracker.observe(1, b"t", number) == Observation::Late;
+                prop_assert_eq!(late, number <= highest);
+                highest = highest.max(number);
+            }
+        }
+    }
+}

@@ -1,7 +1,9 @@
 //! Splits CSV text into cells and remembers where each byte of a cell came from.
 //!
 //! The dialect is that of Python's `csv` module with its defaults: a quote opens a quoted cell only as its first
-//! character, `""` inside is one quote, what follows the closing quote is taken literally. Not the `csv` crate, because
+//! character, `""` inside is one quote, what follows the closing quote is taken literally. Only a line end inside quotes, which Python
+//! allows, is taken for a quote that was forgotten: no cell of ours may contain one, and the rows behind it stay
+//! readable. Not the `csv` crate, because
 //! it tells where a record begins but not where a cell does, and an error should point at the very character.
 
 use std::ops::Range;
@@ -37,10 +39,10 @@ impl Cell {
     }
 }
 
-/// One line of the file (more, if a quoted cell contains line ends). Has at least one cell.
+/// One line of the file. Has at least one cell.
 pub(super) type Record = Vec<Cell>;
 
-/// An iterator over the records of a text. An error is the offset of a quote that is never closed.
+/// An iterator over the records of a text. An error is the offset of a quote that its line does not close.
 #[derive(Debug)]
 pub(super) struct Records<'a> {
     text: &'a str,
@@ -63,16 +65,15 @@ impl<'a> Records<'a> {
         let mut quoted = self.peek() == Some('"');
         self.at += usize::from(quoted);
         while let Some(c) = self.peek() {
-            if quoted {
-                if c == '"' {
-                    self.at += 1;
-                    quoted = self.peek() == Some('"');
-                    if !quoted {
-                        continue;
-                    }
-                }
-            } else if matches!(c, ',' | '\n' | '\r') {
+            if matches!(c, '\n' | '\r') || (c == ',' && !quoted) {
                 break;
+            }
+            if c == '"' && quoted {
+                self.at += 1;
+                quoted = self.peek() == Some('"');
+                if !quoted {
+                    continue;
+                }
             }
             cell.push(c, self.at);
             self.at += c.len_utf8();
@@ -90,18 +91,18 @@ impl Iterator for Records<'_> {
             return None;
         }
         let mut record = Vec::new();
-        loop {
+        let outcome = loop {
             match self.cell() {
                 Ok(cell) => record.push(cell),
-                Err(quote) => return Some(Err(quote)),
+                Err(quote) => break Err(quote),
             }
-            let rest = &self.text[self.at..];
-            if rest.starts_with(',') {
-                self.at += 1;
-                continue;
+            if self.peek() != Some(',') {
+                break Ok(record);
             }
-            self.at += if rest.starts_with("\r\n") { 2 } else { rest.len().min(1) };
-            return Some(Ok(record));
-        }
+            self.at += 1;
+        };
+        let rest = &self.text[self.at..];
+        self.at += if rest.starts_with("\r\n") { 2 } else { rest.len().min(1) };
+        Some(outcome)
     }
 }

@@ -1,7 +1,7 @@
 //! What a name, a host, a port, a topic and a list of them must look like. Files and builders pass the same gate.
 
 use super::error::{Problem, ProblemKind, RoutingError, show};
-use super::{MAX_NAME_BYTES, Route, RoutingSpec};
+use super::{MAX_FILE_BYTES, MAX_NAME_BYTES, Route, RoutingSpec};
 use crate::budget::{BACKPLANES, SUBSCRIPTION_TOPIC_BYTES};
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -26,7 +26,8 @@ pub(super) fn name(text: &str) -> Result<(), Flaw> {
         return Err((ProblemKind::BadName { text: show(text) }, at));
     }
     if text.trim() != text {
-        let at = if text.starts_with(char::is_whitespace) { 0..1 } else { text.trim_end().len()..text.len() };
+        let leading = text.len() - text.trim_start().len();
+        let at = if leading > 0 { 0..leading } else { text.trim_end().len()..text.len() };
         return Err((ProblemKind::BadName { text: show(text) }, at));
     }
     Ok(())
@@ -36,7 +37,8 @@ pub(super) fn name(text: &str) -> Result<(), Flaw> {
 pub(super) fn host(text: &str) -> Result<String, Flaw> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let address = bare.unwrap_or(text);
-    let (ip, zone) = address.split_once('%').unwrap_or((address, "0"));
+    // A link-local address may name its interface, as in fe80::1%eth0.
+    let (ip, zone) = address.split_once('%').unwrap_or((address, "none"));
     let zone_is_fine = (1..16).contains(&zone.len())
         && zone.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'));
     if ip.parse::<Ipv6Addr>().is_ok() && zone_is_fine {
@@ -124,7 +126,7 @@ pub(super) fn routes(mut routes: Vec<Route>) -> Result<RoutingSpec, RoutingError
     let mut names = HashSet::new();
     for route in &mut routes {
         if let Err((kind, _)) = self::route(route, &mut names) {
-            problems.push(Problem::without_place(kind, &route.name));
+            problems.push(Problem::without_place(&kind, &route.name));
         }
     }
     let whole = match routes.len() {
@@ -132,9 +134,13 @@ pub(super) fn routes(mut routes: Vec<Route>) -> Result<RoutingSpec, RoutingError
         BACKPLANES.. if routes.len() > BACKPLANES => Some(ProblemKind::TooManyBackplanes),
         _ => None,
     };
-    problems.extend(whole.map(|kind| Problem::without_place(kind, "")));
+    problems.extend(whole.map(|kind| Problem::without_place(&kind, "")));
+    let spec = RoutingSpec { routes };
+    if problems.is_empty() && spec.to_string().len() > MAX_FILE_BYTES {
+        problems.push(Problem::without_place(&ProblemKind::TooLarge, ""));
+    }
     match problems.is_empty() {
-        true => Ok(RoutingSpec { routes }),
+        true => Ok(spec),
         false => Err(RoutingError::new("routing builder".to_owned(), String::new(), problems)),
     }
 }

@@ -5,6 +5,9 @@ use crate::budget::{BACKPLANES, SUBSCRIPTION_TOPIC_BYTES};
 use std::fmt;
 use std::ops::Range;
 
+/// A person mends some and tries again; a megabyte of garbage must not make a million messages.
+pub(super) const MAX_PROBLEMS: usize = 20;
+
 /// A routing specification that was refused: every problem found, with the source to draw them into.
 ///
 /// `Display` is one line for the first problem, `SOURCE:LINE:COLUMN: what; cure`; the others are in
@@ -27,7 +30,8 @@ pub struct RoutingError {
 
 impl RoutingError {
     /// `problems` must not be empty.
-    pub(super) fn new(source_name: String, text: String, problems: Vec<Problem>) -> Self {
+    pub(super) fn new(source_name: String, text: String, mut problems: Vec<Problem>) -> Self {
+        problems.truncate(MAX_PROBLEMS);
         // A file name may contain anything, an error is one line.
         let source_name = source_name.replace(char::is_control, "?");
         RoutingError { source_name, text, problems }
@@ -85,12 +89,6 @@ impl RoutingError {
         self.first_place().map(|place| place.span.clone())
     }
 
-    /// What is wrong, first of all.
-    #[must_use]
-    pub fn kind(&self) -> Option<&ProblemKind> {
-        self.problems.first().map(|problem| &problem.kind)
-    }
-
     fn first_place(&self) -> Option<&Place> {
         self.problems.first()?.place.as_ref()
     }
@@ -128,22 +126,29 @@ impl Place {
 /// One thing that is wrong. `Display` is "what; cure", in one line, without the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What it is.
-    pub kind: ProblemKind,
+    /// What is wrong. Texts from the file are quoted, escaped and cut, so that it can be printed as it is.
+    pub what: String,
+    /// What to do about it.
+    pub cure: String,
     /// Where it is; `None` for a specification built in code, or a file that could not be read.
     pub place: Option<Place>,
-    /// The backplane concerned, when there is no place to find it by.
+    /// The backplane concerned, quoted, when there is no place to find it by.
     pub backplane: Option<String>,
 }
 
 impl Problem {
-    pub(super) fn at(kind: ProblemKind, text: &str, span: Range<usize>) -> Self {
-        Problem { kind, place: Some(Place::new(text, span)), backplane: None }
+    pub(super) fn at(kind: &ProblemKind, text: &str, span: Range<usize>) -> Self {
+        Problem {
+            what: kind.to_string(),
+            cure: kind.cure(),
+            place: Some(Place::new(text, span)),
+            backplane: None,
+        }
     }
 
-    pub(super) fn without_place(kind: ProblemKind, backplane: &str) -> Self {
+    pub(super) fn without_place(kind: &ProblemKind, backplane: &str) -> Self {
         let backplane = (!backplane.is_empty()).then(|| show(backplane));
-        Problem { kind, place: None, backplane }
+        Problem { what: kind.to_string(), cure: kind.cure(), place: None, backplane }
     }
 }
 
@@ -152,16 +157,13 @@ impl fmt::Display for Problem {
         if let Some(name) = &self.backplane {
             write!(f, "backplane {name}: ")?;
         }
-        write!(f, "{}; {}", self.kind, self.kind.cure())
+        write!(f, "{}; {}", self.what, self.cure)
     }
 }
 
-/// What can be wrong. `Display` says what, [`cure`](Self::cure) says what to do. Texts from the file are quoted,
-/// escaped and cut, so that they can be printed as they are.
+/// Everything that can be wrong: `Display` says what, `cure` what to do. Texts in it come from [`show`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "the messages say it; the fields are what they quote")]
-pub enum ProblemKind {
+pub(super) enum ProblemKind {
     #[error("no such file")]
     NotFound,
     #[error("this is a directory, not a file")]
@@ -176,7 +178,7 @@ pub enum ProblemKind {
     NotUtf8 { byte: u8 },
     #[error("the file begins with a UTF-8 byte order mark, on which Python components fail")]
     ByteOrderMark,
-    #[error("a quote is opened here and never closed")]
+    #[error("a quote is opened here and not closed on this line")]
     UnclosedQuote,
     #[error("the header is missing")]
     MissingHeader,
@@ -227,9 +229,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    /// What to do about it.
-    #[must_use]
-    pub fn cure(&self) -> String {
+    fn cure(&self) -> String {
         let columns = COLUMNS.join(",");
         match self {
             Self::NotFound => "check the path, and the directory that it starts from".into(),
@@ -241,7 +241,7 @@ impl ProblemKind {
             Self::ByteOrderMark => {
                 "save it as UTF-8 without BOM (in Excel as \"CSV\", not \"CSV UTF-8\")".into()
             }
-            Self::UnclosedQuote => "put a \" at the end of the list, on the same line".into(),
+            Self::UnclosedQuote => "put a \" at the end of the cell, as in \"[x,y]\"".into(),
             Self::MissingHeader => format!("the first line must be {columns}"),
             Self::UnknownColumn { .. } => format!("the columns are {columns}, without blanks"),
             Self::DuplicateColumn { .. } => "remove one of them".into(),
@@ -263,7 +263,7 @@ impl ProblemKind {
             }
             Self::EmptyAddress => "write an address such as 127.0.0.1, or a host name".into(),
             Self::BadAddress { .. } => {
-                "write it like 192.168.2.194, fe80::1 or robot.local, without blanks".into()
+                "write it like 192.168.2.194, fe80::1 or robot.local, without tcp://, port or blanks".into()
             }
             Self::BadPort { .. } => "write a number from 1 to 65535, without blanks".into(),
             Self::EmptyTopics => {

@@ -2,16 +2,13 @@
 
 use super::cells::{Cell, Record, Records};
 use super::check::{self, Flaw};
-use super::error::{Problem, ProblemKind, RoutingError, show};
+use super::error::{MAX_PROBLEMS, Problem, ProblemKind, RoutingError, show};
 use super::{COLUMNS, MAX_FILE_BYTES, Route, RoutingSpec};
 use crate::budget::BACKPLANES;
 use std::collections::HashSet;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
-
-/// A person mends some and tries again; a megabyte of garbage must not make a million messages.
-const MAX_PROBLEMS: usize = 20;
 
 const NAME: usize = 0;
 const ADDRESS: usize = 1;
@@ -24,7 +21,7 @@ pub(super) fn from_path(path: &Path) -> Result<RoutingSpec, RoutingError> {
     match read(path) {
         Ok(bytes) => from_bytes(&bytes, source_name),
         Err(error) => {
-            let problem = Problem::without_place(unreadable(&error), "");
+            let problem = Problem::without_place(&unreadable(&error), "");
             Err(RoutingError::new(source_name, String::new(), vec![problem]))
         }
     }
@@ -48,7 +45,7 @@ pub(super) fn unreadable(error: &io::Error) -> ProblemKind {
 
 pub(super) fn from_bytes(bytes: &[u8], source_name: String) -> Result<RoutingSpec, RoutingError> {
     if bytes.len() > MAX_FILE_BYTES {
-        let problem = Problem::without_place(ProblemKind::TooLarge, "");
+        let problem = Problem::without_place(&ProblemKind::TooLarge, "");
         return Err(RoutingError::new(source_name, String::new(), vec![problem]));
     }
     let problems = match std::str::from_utf8(bytes) {
@@ -61,7 +58,7 @@ pub(super) fn from_bytes(bytes: &[u8], source_name: String) -> Result<RoutingSpe
             // In the lossy text, the bad byte is a replacement character at the same offset.
             let text = String::from_utf8_lossy(bytes);
             let span = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
-            vec![Problem::at(ProblemKind::NotUtf8 { byte: bytes[at] }, &text, span)]
+            vec![Problem::at(&ProblemKind::NotUtf8 { byte: bytes[at] }, &text, span)]
         }
     };
     Err(RoutingError::new(source_name, String::from_utf8_lossy(bytes).into_owned(), problems))
@@ -70,11 +67,11 @@ pub(super) fn from_bytes(bytes: &[u8], source_name: String) -> Result<RoutingSpe
 fn from_text(text: &str) -> Result<RoutingSpec, Vec<Problem>> {
     const BOM: char = '\u{feff}';
     if text.starts_with(BOM) {
-        return Err(vec![Problem::at(ProblemKind::ByteOrderMark, text, 0..BOM.len_utf8())]);
+        return Err(vec![Problem::at(&ProblemKind::ByteOrderMark, text, 0..BOM.len_utf8())]);
     }
     let mut records = Records::new(text);
     let first = records.next().transpose().map_err(|quote| vec![unclosed(text, quote)])?;
-    let columns = Columns::from_header(first).map_err(|(kind, at)| vec![Problem::at(kind, text, at)])?;
+    let columns = Columns::from_header(first).map_err(|(kind, at)| vec![Problem::at(&kind, text, at)])?;
 
     let mut routes = Vec::new();
     let mut names = HashSet::new();
@@ -88,7 +85,7 @@ fn from_text(text: &str) -> Result<RoutingSpec, Vec<Problem>> {
             Ok(record) => record,
             Err(quote) => {
                 problems.push(unclosed(text, quote));
-                break;
+                continue;
             }
         };
         let span = whole(&record);
@@ -97,22 +94,22 @@ fn from_text(text: &str) -> Result<RoutingSpec, Vec<Problem>> {
         }
         rows += 1;
         if rows > BACKPLANES {
-            problems.push(Problem::at(ProblemKind::TooManyBackplanes, text, span));
+            problems.push(Problem::at(&ProblemKind::TooManyBackplanes, text, span));
             break;
         }
         match columns.route(&record, &mut names) {
             Ok(route) => routes.push(route),
-            Err((kind, at)) => problems.push(Problem::at(kind, text, at)),
+            Err((kind, at)) => problems.push(Problem::at(&kind, text, at)),
         }
     }
     if rows == 0 && problems.is_empty() {
-        problems.push(Problem::at(ProblemKind::NoBackplane, text, text.len()..text.len()));
+        problems.push(Problem::at(&ProblemKind::NoBackplane, text, text.len()..text.len()));
     }
     if problems.is_empty() { Ok(RoutingSpec { routes }) } else { Err(problems) }
 }
 
 fn unclosed(text: &str, quote: usize) -> Problem {
-    Problem::at(ProblemKind::UnclosedQuote, text, quote..quote + 1)
+    Problem::at(&ProblemKind::UnclosedQuote, text, quote..quote + 1)
 }
 
 /// From the first byte of a record to its last.
