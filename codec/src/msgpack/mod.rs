@@ -15,6 +15,7 @@
 
 mod decode;
 pub mod encode;
+pub mod json;
 mod limits;
 pub mod numpy;
 mod serialize;

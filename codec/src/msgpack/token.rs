@@ -2,6 +2,8 @@
 
 use rmp::Marker;
 
+use super::view::Kind;
+
 /// A scalar, or the head of a container whose children follow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Token<'a> {
@@ -22,6 +24,20 @@ pub(crate) enum Token<'a> {
 }
 
 impl Token<'_> {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Token::Nil => Kind::Nil,
+            Token::Bool(_) => Kind::Bool,
+            Token::Uint(_) | Token::Int(_) => Kind::Int,
+            Token::F32(_) | Token::F64(_) => Kind::Float,
+            Token::Str(_) => Kind::Str,
+            Token::Bin(_) => Kind::Bin,
+            Token::Ext(..) => Kind::Ext,
+            Token::Array(_) => Kind::Array,
+            Token::Map(_) => Kind::Map,
+        }
+    }
+
     /// Values that follow and belong to this one.
     #[inline]
     pub(crate) fn children(&self) -> u64 {

@@ -114,17 +114,7 @@ impl<'a> View<'a> {
 
     /// What this value is.
     pub fn kind(&self) -> Kind {
-        match self.token() {
-            Token::Nil => Kind::Nil,
-            Token::Bool(_) => Kind::Bool,
-            Token::Uint(_) | Token::Int(_) => Kind::Int,
-            Token::F32(_) | Token::F64(_) => Kind::Float,
-            Token::Str(_) => Kind::Str,
-            Token::Bin(_) => Kind::Bin,
-            Token::Ext(..) => Kind::Ext,
-            Token::Array(_) => Kind::Array,
-            Token::Map(_) => Kind::Map,
-        }
+        self.token().kind()
     }
 
     /// The MessagePack of this value alone: a frame of its own.

@@ -1,0 +1,175 @@
+//! JSON's structure (RFC 8259) in one loop. Where a string or number ends is found here; what it says, and whether it is well
+//! formed, serde_json knows.
+
+use super::JsonError;
+use crate::msgpack::limits::Limits;
+
+pub(super) enum Event<'a> {
+    Open {
+        map: bool,
+    },
+    Close,
+    Nil,
+    Bool(bool),
+    /// A string, a key or a value, with its quotes.
+    Text(&'a [u8]),
+    Number(&'a [u8]),
+}
+
+/// What may come next.
+#[derive(Clone, Copy, PartialEq)]
+enum Expect {
+    Value,
+    FirstItem,
+    FirstKey,
+    Key,
+    Colon,
+    Next,
+}
+
+pub(super) struct Scanner<'a> {
+    json: &'a [u8],
+    at: usize,
+    expect: Expect,
+    /// Open containers: is it a map?
+    open: Vec<bool>,
+    items: usize,
+    limits: Limits,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(json: &'a [u8], limits: &Limits) -> Result<Self, JsonError> {
+        if json.len() > limits.bytes {
+            return Err(JsonError::TooLarge { length: json.len(), limit: limits.bytes });
+        }
+        Ok(Scanner { json, at: 0, expect: Expect::Value, open: Vec::new(), items: 0, limits: *limits })
+    }
+
+    /// The next event and where it starts; `None` after one complete value and nothing else.
+    pub(super) fn next(&mut self) -> Result<Option<(usize, Event<'a>)>, JsonError> {
+        loop {
+            let rest = &self.json[self.at..];
+            self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+            let at = self.at;
+            let byte = self.json.get(at).copied();
+            match (self.expect, byte) {
+                (Expect::Next, None) if self.open.is_empty() => return Ok(None),
+                (Expect::Next, Some(b',')) if !self.open.is_empty() => {
+                    self.at += 1;
+                    self.expect = if self.in_map() { Expect::Key } else { Expect::Value };
+                }
+                (Expect::Colon, Some(b':')) => {
+                    self.at += 1;
+                    self.expect = Expect::Value;
+                }
+                (Expect::Next | Expect::FirstItem, Some(b']')) if self.open.last() == Some(&false) => {
+                    return self.close();
+                }
+                (Expect::Next | Expect::FirstKey, Some(b'}')) if self.in_map() => return self.close(),
+                (Expect::Key | Expect::FirstKey, Some(b'"')) => {
+                    self.expect = Expect::Colon;
+                    return self.counted(at, |scanner| scanner.text(at));
+                }
+                (Expect::Value | Expect::FirstItem, Some(byte)) => {
+                    self.expect = Expect::Next;
+                    return self.counted(at, |scanner| scanner.value(at, byte));
+                }
+                (expect, _) => {
+                    return Err(JsonError::Syntax { at, expected: expect.describe(self.open.is_empty()) });
+                }
+            }
+        }
+    }
+
+    /// Values so far.
+    pub(super) fn items(&self) -> usize {
+        self.items
+    }
+
+    fn in_map(&self) -> bool {
+        self.open.last() == Some(&true)
+    }
+
+    fn close(&mut self) -> Result<Option<(usize, Event<'a>)>, JsonError> {
+        let at = self.at;
+        self.at += 1;
+        self.open.pop();
+        self.expect = Expect::Next;
+        Ok(Some((at, Event::Close)))
+    }
+
+    fn counted(
+        &mut self,
+        at: usize,
+        read: impl FnOnce(&mut Self) -> Result<Event<'a>, JsonError>,
+    ) -> Result<Option<(usize, Event<'a>)>, JsonError> {
+        self.items += 1;
+        if self.items > self.limits.items {
+            return Err(JsonError::TooManyItems { at, limit: self.limits.items });
+        }
+        Ok(Some((at, read(self)?)))
+    }
+
+    fn value(&mut self, at: usize, byte: u8) -> Result<Event<'a>, JsonError> {
+        match byte {
+            b'"' => self.text(at),
+            b'{' | b'[' => {
+                if self.open.len() >= self.limits.depth {
+                    return Err(JsonError::TooDeep { at, limit: self.limits.depth });
+                }
+                let map = byte == b'{';
+                self.at += 1;
+                self.open.push(map);
+                self.expect = if map { Expect::FirstKey } else { Expect::FirstItem };
+                Ok(Event::Open { map })
+            }
+            b'-' | b'0'..=b'9' => {
+                let rest = &self.json[at..];
+                let length = rest
+                    .iter()
+                    .take_while(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+                    .count();
+                self.at += length;
+                Ok(Event::Number(&rest[..length]))
+            }
+            _ => [(&b"null"[..], Event::Nil), (b"true", Event::Bool(true)), (b"false", Event::Bool(false))]
+                .into_iter()
+                .find(|(word, _)| self.json[at..].starts_with(word))
+                .map(|(word, event)| {
+                    self.at += word.len();
+                    event
+                })
+                .ok_or(JsonError::Syntax { at, expected: Expect::Value.describe(false) }),
+        }
+    }
+
+    fn text(&mut self, at: usize) -> Result<Event<'a>, JsonError> {
+        let mut escaped = false;
+        for (length, &byte) in self.json[at..].iter().enumerate().skip(1) {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => {
+                    self.at = at + length + 1;
+                    return Ok(Event::Text(&self.json[at..self.at]));
+                }
+                _ => {}
+            }
+        }
+        Err(JsonError::Malformed { at, reason: "the string has no end".to_owned() })
+    }
+}
+
+impl Expect {
+    fn describe(self, outside: bool) -> &'static str {
+        match self {
+            Expect::Value => "a value",
+            Expect::FirstItem => "a value or `]`",
+            Expect::FirstKey => "a key in quotes or `}`",
+            Expect::Key => "a key in quotes",
+            Expect::Colon => "a `:`",
+            Expect::Next if outside => "nothing more: one value per text",
+            Expect::Next => "a `,` or the container's end",
+        }
+    }
+}
