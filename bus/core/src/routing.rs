@@ -16,7 +16,7 @@
 //!   `"[x,]"` is `x` and everything.
 //! * Blank lines and any line ends are fine; quotes mean what they mean to Python's `csv` module.
 //!
-//! **What is accepted here, Python accepts too** (host names in their IPv6 form apart), because one file often serves
+//! **What is accepted here, Python accepts too** (IPv6 addresses apart), because one file often serves
 //! both. So a UTF-8 byte order mark, on which Python fails, is refused here as well, with a message that names it;
 //! and what Python takes but misunderstands (`"['x']"`, `"]x["`, a fourth comma) is refused before it does harm.
 //! A mistake is reported with line, column and cure, all rows of a file at once: see [`RoutingError`].
@@ -26,6 +26,8 @@ mod check;
 mod error;
 mod lint;
 mod parse;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;
 
