@@ -59,6 +59,11 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
+/// A size hint is somebody's claim: believed where it is small, so that small containers are not given room for more.
+fn cautious(hint: Option<usize>) -> usize {
+    hint.unwrap_or(0).min(16)
+}
+
 struct AnyValue;
 
 impl<'de> Visitor<'de> for AnyValue {
@@ -117,8 +122,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        // Grown as items come: a size hint is somebody's claim.
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(cautious(seq.size_hint()));
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
@@ -126,7 +130,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(cautious(map.size_hint()));
         while let Some(entry) = map.next_entry()? {
             entries.push(entry);
         }

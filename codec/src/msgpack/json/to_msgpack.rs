@@ -30,7 +30,9 @@ fn count(json: &[u8], limits: &Limits) -> Result<Vec<u32>, JsonError> {
             continue;
         }
         if let Some(around) = open.last().and_then(|&around| counts.get_mut(around)) {
-            *around = around.checked_add(1).ok_or(EncodeError::TooLong { what: "container", length: scanner.items() })?;
+            *around = around
+                .checked_add(1)
+                .ok_or(EncodeError::TooLong { what: "container", length: scanner.items() })?;
         }
         if let Event::Open { .. } = event {
             open.push(counts.len());
