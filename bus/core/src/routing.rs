@@ -18,7 +18,7 @@
 //!
 //! **What is accepted here, Python accepts too** (IPv6 addresses apart), because one file often serves
 //! both. So a UTF-8 byte order mark, on which Python fails, is refused here as well, with a message that names it;
-//! and what Python takes but misunderstands (`"['x']"`, `"]x["`, a fourth comma) is refused before it does harm.
+//! and what Python takes but misunderstands (`"['x']"`, `"]x["`, a fifth comma) is refused before it does harm.
 //! A mistake is reported with line, column and cure, all rows of a file at once: see [`RoutingError`].
 
 mod cells;

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-/// Magic and version. Not MessagePack of a map, and unlikely as anybody else's third frame.
+/// Magic, version and reserved bytes: unlikely as the beginning of anybody else's third frame.
 const MAGIC: [u8; 8] = *b"MPt1\0\0\0\0";
 
 /// Topics longer than this are not numbered, so that a table of pairs has a bound in bytes too.

@@ -1,10 +1,10 @@
 //! Splits CSV text into cells and remembers where each byte of a cell came from.
 //!
 //! The dialect is that of Python's `csv` module with its defaults: a quote opens a quoted cell only as its first
-//! character, `""` inside is one quote, what follows the closing quote is taken literally. Only a line end inside quotes, which Python
-//! allows, is taken for a quote that was forgotten: no cell of ours may contain one, and the rows behind it stay
-//! readable. Not the `csv` crate, because
-//! it tells where a record begins but not where a cell does, and an error should point at the very character.
+//! character, `""` inside is one quote, what follows the closing quote is taken literally. Only a line end inside
+//! quotes, which Python allows, is taken for a forgotten quote: no cell of ours may contain one, and the rows behind it
+//! stay readable. Not the `csv` crate, because it tells where a record begins but not where a cell does, and an error
+//! should point at the very character.
 
 use std::ops::Range;
 
