@@ -133,6 +133,12 @@ impl<'a> View<'a> {
         let mut deserializer = rmp_serde::Deserializer::from_read_ref(self.bytes());
         // rmp-serde refuses at zero, one level early.
         deserializer.set_max_depth(TYPED_DEPTH + 1);
-        T::deserialize(&mut deserializer).map_err(|error| DecodeError::Type { reason: error.to_string() })
+        T::deserialize(&mut deserializer)
+            .map_err(|error| DecodeError::Type { reason: tame(&error.to_string()) })
     }
+}
+
+/// serde quotes what the peer sent, whole and raw; a log wants neither.
+fn tame(reason: &str) -> String {
+    reason.chars().take(200).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
