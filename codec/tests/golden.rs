@@ -154,7 +154,7 @@ fn scalar(out: &mut Vec<u8>, dtype: &str) {
         "<c8" => numpy::encode_scalar(out, [1_f32, 2.0]),
         other => panic!("{other}"),
     }
-    .unwrap();
+    .expect("it is short");
 }
 
 #[test]

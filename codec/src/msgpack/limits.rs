@@ -10,7 +10,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Arrays and maps inside one another; an empty one counts. Default 128: Python's decoders stop at 511 or 1024,
-    /// and no payload of a known component goes past 10.
+    /// and no payload of a known component goes past 10. More than [`Limits::MAX_DEPTH`] counts as that.
     pub depth: usize,
     /// Values in the frame, keys and containers included. Default 1,000,000: an owned [`Value`](crate::Value) takes 32
     /// bytes each, so a frame of one-byte values costs at most 32 MB. Bulk data belongs in `bin`, which counts as one.
@@ -20,8 +20,15 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// What bounds every recursion over a [`Value`](crate::Value), such as dropping it, however generous `depth` is.
+    pub const MAX_DEPTH: usize = 1024;
+
     /// The defaults, usable in a `const`.
     pub const DEFAULT: Limits = Limits { depth: 128, items: 1_000_000, bytes: 64 << 20 };
+
+    pub(crate) fn capped_depth(&self) -> usize {
+        self.depth.min(Self::MAX_DEPTH)
+    }
 }
 
 impl Default for Limits {

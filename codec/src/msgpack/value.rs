@@ -5,7 +5,7 @@ use super::view::View;
 
 /// An owned value, for when a payload must outlive its frame or be taken apart. Reading in place needs only a [`View`].
 ///
-/// Made from a `View` it is at most as deep as [`Limits::depth`](super::Limits) allowed, so dropping it cannot exhaust the stack.
+/// Made from a `View` it is at most [`Limits::MAX_DEPTH`](super::Limits::MAX_DEPTH) deep, so dropping it cannot exhaust the stack.
 ///
 /// ```
 /// use multiplane_codec::{Limits, Value, View};

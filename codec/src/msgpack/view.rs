@@ -91,8 +91,8 @@ impl<'a> View<'a> {
                 if items > limits.items as u64 {
                     return Err(DecodeError::TooManyItems { at, limit: limits.items });
                 }
-                if open.depth >= limits.depth {
-                    return Err(DecodeError::TooDeep { at, limit: limits.depth });
+                if open.depth >= limits.capped_depth() {
+                    return Err(DecodeError::TooDeep { at, limit: limits.capped_depth() });
                 }
                 open.enter(children);
             } else {

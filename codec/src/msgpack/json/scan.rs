@@ -114,8 +114,8 @@ impl<'a> Scanner<'a> {
         match byte {
             b'"' => self.text(at),
             b'{' | b'[' => {
-                if self.open.len() >= self.limits.depth {
-                    return Err(JsonError::TooDeep { at, limit: self.limits.depth });
+                if self.open.len() >= self.limits.capped_depth() {
+                    return Err(JsonError::TooDeep { at, limit: self.limits.capped_depth() });
                 }
                 let map = byte == b'{';
                 self.at += 1;
