@@ -7,8 +7,9 @@
 //! | [`msgpack::json`] | JSON to MessagePack and back, without a tree in between |
 //! | [`framing`] | messages on a byte stream: a length in front, or a line each |
 //!
-//! Nothing here opens a socket, starts a thread or reads a clock. What arrives is judged before it is used: no code
-//! recurses over input, no declared length is believed (so none allocates), and every error says where and why.
+//! Nothing here opens a socket, starts a thread or reads a clock. What arrives is judged before it is used:
+//! no code recurses over input, no declared length is believed (so none allocates), and every error says
+//! where and why.
 #![forbid(unsafe_code)]
 
 pub mod framing;

@@ -1,7 +1,10 @@
-//! A million frames that nobody honest would send: nothing panics, and nothing allocates more than the frame's own size explains.
+//! A million frames that nobody honest would send: nothing panics, and nothing allocates more than the
+//! frame's own size explains.
 //!
-//! The seed is fixed so that a failure repeats; `HOSTILE_SEED=n` and `HOSTILE_FRAMES=n` choose others. A failing frame is printed in hex.
-#![allow(unsafe_code)] // A counting allocator cannot be written without.
+//! The seed is fixed so that a failure repeats; `HOSTILE_SEED=n` and `HOSTILE_FRAMES=n` choose others. A
+//! failing frame is printed in hex.
+// A counting allocator cannot be written without unsafe, and the seed is worth printing.
+#![allow(unsafe_code, clippy::print_stdout)]
 
 mod vectors;
 
@@ -200,7 +203,8 @@ fn read(frame: &[u8], limits: &Limits, tally: &mut Tally) {
     let typed = within(96 * n + (2 << 10), "decode", || decode::<Typed>(frame, limits).is_ok());
     tally.typed += usize::from(typed);
     let owned = within(96 * n + (2 << 10), "decode::<Value>", || decode::<Value>(frame, limits));
-    // serde quotes an unknown variant in its error; at worst three bytes for one that is not UTF-8, and a buffer that doubles.
+    // serde quotes an unknown variant in its error; at worst three bytes for one that is not UTF-8, and a
+    // buffer that doubles.
     let choice = within(12 * n + (2 << 10), "decode::<Choice>", || decode::<Choice>(frame, limits));
     choice.err().inspect(|error| assert!(error.to_string().len() < 1 << 10));
     within(2 << 10, "decode::<IgnoredAny>", || drop(decode::<serde::de::IgnoredAny>(frame, limits)));
@@ -297,7 +301,8 @@ fn walk(root: View<'_>, tally: &mut Tally) {
             Err(error) => drop(error),
         }
     }
-    // An element's bytes lie in its frame one after another: each offset is visited by iterating level by level.
+    // An element's bytes lie in its frame one after another: each offset is visited by iterating level by
+    // level.
     let mut level = 0;
     loop {
         let mut any = false;
@@ -349,7 +354,8 @@ fn read_json(text: &[u8], tally: &mut Tally) {
     }
 }
 
-/// The bytes as a stream, split at random: the same messages as when fed whole, and never more held than the limit explains.
+/// The bytes as a stream, split at random: the same messages as when fed whole, and never more held than the
+/// limit explains.
 fn read_stream(random: &mut Random, stream: &[u8]) {
     let width =
         [length_prefix::Width::One, length_prefix::Width::Two, length_prefix::Width::Four][random.below(3)];

@@ -132,7 +132,8 @@ proptest! {
         prop_assert_eq!(decode::<Everything>(&bytes, &LIMITS).unwrap(), everything);
     }
 
-    /// rmp-serde is the outside judge of our serializer: the same bytes for the same types, but for `()`-like structs.
+    /// rmp-serde is the outside judge of our serializer: the same bytes for the same types, but for `()`-like
+    /// structs.
     #[test]
     fn rmp_serde_writes_the_same_bytes(commands in prop::collection::vec(command(), 0..40), pairs in any::<Vec<(u32, String)>>()) {
         let both = (commands, pairs);

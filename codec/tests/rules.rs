@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 const LIMITS: Limits = Limits::DEFAULT;
 
 fn view(bytes: &[u8]) -> View<'_> {
-    View::parse(bytes, &LIMITS).unwrap()
+    View::parse(bytes, &LIMITS).expect("a sound frame")
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn recursion_stops_before_the_stack_does() {
 }
 
 fn view_with<'a>(bytes: &'a [u8], limits: &Limits) -> View<'a> {
-    View::parse(bytes, limits).unwrap()
+    View::parse(bytes, limits).expect("a sound frame")
 }
 
 /// A map or array of unknown length.

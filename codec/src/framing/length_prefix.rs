@@ -1,5 +1,5 @@
-//! A big-endian length, then so many bytes: one, two or four bytes of length. One byte is what Python Banyan's TCP gateway and its
-//! microcontrollers speak.
+//! A big-endian length, then so many bytes: one, two or four bytes of length. One byte is what Python
+//! Banyan's TCP gateway and its microcontrollers speak.
 //!
 //! ```
 //! use multiplane_codec::framing::length_prefix::{Decoder, Width, encode};
@@ -87,8 +87,8 @@ impl Decoder {
     /// The next complete message, or `None` until more is fed.
     ///
     /// # Errors
-    /// [`FramingError::TooLong`] as soon as the length field is read, before the message comes. There is no telling where the next one
-    /// would start, so the error stays.
+    /// [`FramingError::TooLong`] as soon as the length field is read, before the message comes. There is no
+    /// telling where the next one would start, so the error stays.
     pub fn next_frame(&mut self) -> Result<Option<&[u8]>, FramingError> {
         if let Some(error) = self.lost {
             return Err(error);
@@ -110,7 +110,8 @@ impl Decoder {
         Ok(Some(self.backlog.take(length)))
     }
 
-    /// Bytes of an unfinished message: not zero at the end of a stream means that the peer broke off inside one.
+    /// Bytes of an unfinished message: not zero at the end of a stream means that the peer broke off inside
+    /// one.
     pub fn pending(&self) -> usize {
         self.backlog.rest().len()
     }

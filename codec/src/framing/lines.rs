@@ -46,7 +46,8 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder of lines up to `limit` bytes, their ending not counted. A `\r` before the `\n` belongs to the ending.
+    /// A decoder of lines up to `limit` bytes, their ending not counted. A `\r` before the `\n` belongs to
+    /// the ending.
     pub fn new(limit: usize) -> Self {
         Decoder { limit, keep_cr: false, backlog: Backlog::default(), searched: 0, skipping: false }
     }
@@ -101,7 +102,8 @@ impl Decoder {
         Ok(None)
     }
 
-    /// At the end of the stream: the last line if it has no newline and is not empty. Take the complete lines first.
+    /// At the end of the stream: the last line if it has no newline and is not empty. Take the complete lines
+    /// first.
     pub fn finish(&mut self) -> Option<&[u8]> {
         let keep_cr = self.keep_cr;
         let skipping = std::mem::take(&mut self.skipping);

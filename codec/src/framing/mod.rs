@@ -1,8 +1,8 @@
 //! Messages on a byte stream: where one ends and the next begins.
 //!
-//! Both decoders are pushed: [`feed`](length_prefix::Decoder::feed) them chunks as they arrive, however they were split, then take every
-//! complete message. What they hold is at most one message at its limit plus the chunk that was fed last, as long as the messages are
-//! taken between chunks.
+//! Both decoders are pushed: [`feed`](length_prefix::Decoder::feed) them chunks as they arrive, however they
+//! were split, then take every complete message. What they hold is at most one message at its limit plus the
+//! chunk that was fed last, as long as the messages are taken between chunks.
 
 pub mod length_prefix;
 pub mod lines;

@@ -98,14 +98,15 @@ impl DecodeError {
     }
 }
 
-/// The typed path recurses through `serde`, one level of `T` per level of input, so the stack bounds it whatever `Limits::depth` says.
+/// The typed path recurses through `serde`, one level of `T` per level of input, so the stack bounds it
+/// whatever `Limits::depth` says.
 const TYPED_DEPTH: usize = 256;
 
 /// Decodes one complete frame into your type, which may borrow `&str` and `&[u8]` from it.
 ///
-/// The frame is checked whole, as by [`View::parse`], before `T` sees any of it. Keys that `T` does not know are skipped; a known
-/// key sent twice is an error here, while [`View`] and Python take the last. At most 256 levels are decoded, even where
-/// `limits.depth` is larger.
+/// The frame is checked whole, as by [`View::parse`], before `T` sees any of it. Keys that `T` does not know
+/// are skipped; a known key sent twice is an error here, while [`View`] and Python take the last. At most 256
+/// levels are decoded, even where `limits.depth` is larger.
 ///
 /// # Errors
 /// Those of [`View::parse`], and [`DecodeError::Type`] where the frame does not fit `T`.

@@ -1,7 +1,7 @@
 //! Writing MessagePack into a buffer that you own.
 //!
-//! Python's choices, byte for byte: the smallest integer form (unsigned from 0 up), text as `str`, bytes as `bin`,
-//! structs as maps with text keys, `f64` as 64 bits.
+//! Python's choices, byte for byte: the smallest integer form (unsigned from 0 up), text as `str`, bytes as
+//! `bin`, structs as maps with text keys, `f64` as 64 bits.
 
 use rmp::encode as rmp;
 use serde::Serialize;
@@ -56,8 +56,8 @@ impl serde::ser::Error for EncodeError {
 /// Appends `value` to `buffer`. On error the buffer is what it was before.
 ///
 /// Structs become maps with their field names as keys, `None` and `()` nil, `&[u8]` through `serde_bytes` (or
-/// [`serde::Serializer::serialize_bytes`]) `bin`, a plain `Vec<u8>` an array of integers, a unit variant its name, other
-/// variants a map of one entry. `f32` stays 32 bits wide, which Python reads but never writes.
+/// [`serde::Serializer::serialize_bytes`]) `bin`, a plain `Vec<u8>` an array of integers, a unit variant its
+/// name, other variants a map of one entry. `f32` stays 32 bits wide, which Python reads but never writes.
 ///
 /// # Errors
 /// [`EncodeError`]: above all map keys that are not text, which would kill Python receivers.
@@ -94,7 +94,8 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> 
 
 /// Writes values one after another, for hot paths that need no `serde`.
 ///
-/// It does not count: after `map(n)` write n keys and n values, after `array(n)` n values. Keys should be text.
+/// It does not count: after `map(n)` write n keys and n values, after `array(n)` n values. Keys should be
+/// text.
 ///
 /// ```
 /// use multiplane_codec::encode::Writer;

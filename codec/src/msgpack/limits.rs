@@ -1,4 +1,5 @@
-/// How much a frame may ask of its reader. The defaults fit every honest peer seen; raise them per port, not in general.
+/// How much a frame may ask of its reader. The defaults fit every honest peer seen; raise them per port, not
+/// in general.
 ///
 /// ```
 /// use multiplane_codec::{DecodeError, Limits, View};
@@ -9,18 +10,21 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Arrays and maps inside one another; an empty one counts. Default 128: Python's decoders stop at 511 or 1024,
-    /// and no payload of a known component goes past 10. More than [`Limits::MAX_DEPTH`] counts as that.
+    /// Arrays and maps inside one another; an empty one counts. Default 128: Python's decoders stop at 511 or
+    /// 1024, and no payload of a known component goes past 10. More than [`Limits::MAX_DEPTH`] counts as
+    /// that.
     pub depth: usize,
-    /// Values in the frame, keys and containers included. Default 1,000,000: an owned [`Value`](crate::Value) takes 32
-    /// bytes each, so a frame of one-byte values costs at most 32 MB. Bulk data belongs in `bin`, which counts as one.
+    /// Values in the frame, keys and containers included. Default 1,000,000: an owned [`Value`](crate::Value)
+    /// takes 32 bytes each, so a frame of one-byte values costs at most 32 MB. Bulk data belongs in `bin`,
+    /// which counts as one.
     pub items: usize,
     /// Bytes in the frame. Default 64 MiB.
     pub bytes: usize,
 }
 
 impl Limits {
-    /// What bounds every recursion over a [`Value`](crate::Value), such as dropping it, however generous `depth` is.
+    /// What bounds every recursion over a [`Value`](crate::Value), such as dropping it, however generous
+    /// `depth` is.
     pub const MAX_DEPTH: usize = 1024;
 
     /// The defaults, usable in a `const`.

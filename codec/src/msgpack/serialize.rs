@@ -1,7 +1,7 @@
 //! The serde serializer behind [`encode::to`](super::encode::to).
 //!
-//! rmp-serde has one too; this one refuses map keys that are not text, checks the announced counts, and writes a container of unknown
-//! length without a second buffer.
+//! rmp-serde has one too; this one refuses map keys that are not text, checks the announced counts, and
+//! writes a container of unknown length without a second buffer.
 
 use rmp_serde::MSGPACK_EXT_STRUCT_NAME;
 use serde::ser::{self, Serialize};
@@ -80,7 +80,8 @@ impl Container<'_, '_> {
             Some(announced) if announced != written => Err(EncodeError::CountMismatch { announced, written }),
             Some(_) => Ok(()),
             None => {
-                // The head has one to five bytes depending on the count, so it is written last and rotated to the front.
+                // The head has one to five bytes depending on the count, so it is written last and rotated to
+                // the front.
                 let end = serializer.writer.buffer().len();
                 shape.head(&mut serializer.writer, written)?;
                 let buffer = serializer.writer.buffer();
@@ -273,8 +274,8 @@ impl<'s, 'b> ser::Serializer for &'s mut Serializer<'b> {
 }
 
 impl Serializer<'_> {
-    /// serde has no extension type; rmp-serde's convention is a newtype struct of a reserved name around (i8, bytes), and its own serializer
-    /// is the one that understands it.
+    /// serde has no extension type; rmp-serde's convention is a newtype struct of a reserved name around (i8,
+    /// bytes), and its own serializer is the one that understands it.
     fn ext<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
         struct Ext<'v, T: ?Sized>(&'v T);
         impl<T: Serialize + ?Sized> Serialize for Ext<'_, T> {

@@ -26,7 +26,8 @@ struct Open {
     fresh: bool,
 }
 
-/// Calls `visit` for every value of `view`, containers opening and closing; a loop over a stack that the depth limit bounds.
+/// Calls `visit` for every value of `view`, containers opening and closing; a loop over a stack that the
+/// depth limit bounds.
 pub(super) fn walk<'a, E>(view: View<'a>, mut visit: impl FnMut(Step<'a>) -> Result<(), E>) -> Result<(), E> {
     let mut open: Vec<Open> = Vec::new();
     let mut rest = view.bytes();
@@ -60,8 +61,8 @@ pub(super) fn walk<'a, E>(view: View<'a>, mut visit: impl FnMut(Step<'a>) -> Res
     Ok(())
 }
 
-/// Text much like JSON: bytes as `b"..."`, extensions as `ext(type, b"...")`, floats in full, keys of any kind, every
-/// character that could disturb a terminal escaped.
+/// Text much like JSON: bytes as `b"..."`, extensions as `ext(type, b"...")`, floats in full, keys of any
+/// kind, every character that could disturb a terminal escaped.
 impl Display for View<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         show(*self, f, usize::MAX)

@@ -3,9 +3,11 @@ use super::text::{Step, walk};
 use super::token::Token;
 use super::view::View;
 
-/// An owned value, for when a payload must outlive its frame or be taken apart. Reading in place needs only a [`View`].
+/// An owned value, for when a payload must outlive its frame or be taken apart. Reading in place needs only a
+/// [`View`].
 ///
-/// Made from a `View` it is at most [`Limits::MAX_DEPTH`](super::Limits::MAX_DEPTH) deep, so dropping it cannot exhaust the stack.
+/// Made from a `View` it is at most [`Limits::MAX_DEPTH`](super::Limits::MAX_DEPTH) deep, so dropping it
+/// cannot exhaust the stack.
 ///
 /// ```
 /// use multiplane_codec::{Limits, Value, View};
@@ -36,7 +38,8 @@ pub enum Value {
     F64(f64),
     /// Text.
     Str(String),
-    /// `str` that is not UTF-8, as peers older than the `bin` type send bytes; kept so that it can be sent on unchanged.
+    /// `str` that is not UTF-8, as peers older than the `bin` type send bytes; kept so that it can be sent on
+    /// unchanged.
     RawStr(Vec<u8>),
     /// Bytes.
     Bin(Vec<u8>),
@@ -51,7 +54,8 @@ pub enum Value {
 impl Value {
     /// Appends this value as it is, keys of any kind included. On error the buffer is what it was before.
     ///
-    /// Python receivers die of keys that are neither text nor bytes; [`encode::to`](super::encode::to) refuses all but text.
+    /// Python receivers die of keys that are neither text nor bytes; [`encode::to`](super::encode::to)
+    /// refuses all but text.
     ///
     /// # Errors
     /// [`EncodeError::TooLong`].

@@ -59,7 +59,8 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// A size hint is somebody's claim: believed where it is small, so that small containers are not given room for more.
+/// A size hint is somebody's claim: believed where it is small, so that small containers are not given room
+/// for more.
 fn cautious(hint: Option<usize>) -> usize {
     hint.unwrap_or(0).min(16)
 }

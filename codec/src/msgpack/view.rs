@@ -4,8 +4,9 @@ use super::token::{self, Token};
 
 /// One MessagePack value inside a frame that was checked whole: borrowed, `Copy`, no allocation.
 ///
-/// [`parse`](View::parse) is the only way to one, so whoever holds a `View` holds a sound value, and questions to it fail
-/// only by kind. Navigation walks the bytes: `get`, `index` and the iterators take time in the size of what they pass over.
+/// [`parse`](View::parse) is the only way to one, so whoever holds a `View` holds a sound value, and
+/// questions to it fail only by kind. Navigation walks the bytes: `get`, `index` and the iterators take time
+/// in the size of what they pass over.
 ///
 /// ```
 /// use multiplane_codec::{Limits, View};
@@ -61,8 +62,8 @@ impl std::fmt::Display for Kind {
 impl<'a> View<'a> {
     /// Checks a complete frame: one value, sound to its last byte, within `limits`.
     ///
-    /// Text need not be UTF-8 here, because old peers send raw bytes as `str`; [`as_str`](View::as_str) decides. The check is one
-    /// loop; it allocates only past 16 levels, and never by a declared length.
+    /// Text need not be UTF-8 here, because old peers send raw bytes as `str`; [`as_str`](View::as_str)
+    /// decides. The check is one loop; it allocates only past 16 levels, and never by a declared length.
     ///
     /// # Errors
     /// [`DecodeError`] with the byte at fault.
@@ -161,7 +162,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// A float of either width, or an integer, rounded to the nearest float: Python senders mix `1` and `1.0`.
+    /// A float of either width, or an integer, rounded to the nearest float: Python senders mix `1` and
+    /// `1.0`.
     #[inline]
     pub fn as_f64(&self) -> Option<f64> {
         match self.token() {
@@ -318,7 +320,8 @@ impl<'a> Iterator for Entries<'a> {
 
 impl ExactSizeIterator for Entries<'_> {}
 
-/// Children still to come in each open container. The first sixteen levels, more than real payloads have, need no allocation.
+/// Children still to come in each open container. The first sixteen levels, more than real payloads have,
+/// need no allocation.
 #[derive(Default)]
 struct Stack {
     near: [u64; 16],

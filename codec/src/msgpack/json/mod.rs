@@ -6,7 +6,8 @@
 //! | bytes | text, base64 (RFC 4648 section 4, padded); the way back leaves it text, because JSON cannot tell it from other text |
 //! | NaN, infinities, extensions, text that is not UTF-8, other map keys | an error with the byte at fault |
 //!
-//! JSON numbers without fraction and exponent become integers, which must fit -2^63..2^64; all others become 64-bit floats.
+//! JSON numbers without fraction and exponent become integers, which must fit -2^63..2^64; all others become
+//! 64-bit floats.
 //!
 //! ```
 //! use multiplane_codec::{Limits, View, msgpack::json};
@@ -31,7 +32,8 @@ pub use to_msgpack::to_msgpack;
 use super::encode::EncodeError;
 use super::view::Kind;
 
-/// Why a value has no form on the other side. `at` counts bytes of the input from 0; the fault is the sender's.
+/// Why a value has no form on the other side. `at` counts bytes of the input from 0; the fault is the
+/// sender's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {

@@ -1,5 +1,5 @@
-//! JSON's structure (RFC 8259) in one loop. Where a string or number ends is found here; what it says, and whether it is well
-//! formed, serde_json knows.
+//! JSON's structure (RFC 8259) in one loop. Where a string or number ends is found here; what it says, and
+//! whether it is well formed, serde_json knows.
 
 use super::JsonError;
 use crate::msgpack::limits::Limits;

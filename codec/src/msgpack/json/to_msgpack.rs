@@ -5,8 +5,8 @@ use crate::msgpack::limits::Limits;
 
 /// Appends the MessagePack of one JSON text. On error `out` is what it was before.
 ///
-/// MessagePack puts a container's count in front of it, JSON does not tell it: the text is scanned twice, first to count, then to
-/// write. What it keeps in between is four bytes per container.
+/// MessagePack puts a container's count in front of it, JSON does not tell it: the text is scanned twice,
+/// first to count, then to write. What it keeps in between is four bytes per container.
 ///
 /// # Errors
 /// [`JsonError`], with the byte at fault in the text.
@@ -78,8 +78,8 @@ fn text(quoted: &[u8], at: usize, writer: &mut Writer<'_>) -> Result<(), JsonErr
     Ok(())
 }
 
-/// serde_json judges the grammar; the value is taken from the digits themselves, because it rounds floats less exactly and turns big
-/// integers into floats.
+/// serde_json judges the grammar; the value is taken from the digits themselves, because it rounds floats
+/// less exactly and turns big integers into floats.
 fn number(digits: &[u8], at: usize, writer: &mut Writer<'_>) -> Result<(), JsonError> {
     let malformed = |reason: String| JsonError::Malformed { at, reason };
     serde_json::from_slice::<serde_json::Number>(digits).map_err(|error| malformed(error.to_string()))?;

@@ -3,8 +3,8 @@ use super::view::fields;
 use crate::msgpack::encode::Writer;
 use crate::msgpack::view::View;
 
-/// A Python `complex`, which msgpack-numpy sends as a map of `complex` = true and its text, such as `(1+2j)`: real and imaginary part.
-/// `None` for any other value.
+/// A Python `complex`, which msgpack-numpy sends as a map of `complex` = true and its text, such as `(1+2j)`:
+/// real and imaginary part. `None` for any other value.
 ///
 /// ```
 /// use multiplane_codec::{Limits, View, msgpack::numpy};
@@ -55,7 +55,8 @@ pub fn encode_complex(buffer: &mut Vec<u8>, real: f64, imaginary: f64) -> Result
     Ok(())
 }
 
-/// A float as in the `repr` of a complex number: shortest digits, no `.0`, an exponent of two digits below 1e-4 and from 1e16 up.
+/// A float as in the `repr` of a complex number: shortest digits, no `.0`, an exponent of two digits below
+/// 1e-4 and from 1e16 up.
 fn python_float(text: &mut String, x: f64) {
     use std::fmt::Write;
     let written = if x.is_nan() {

@@ -53,7 +53,8 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// Reads a type string such as `<f8`. Without an order it is little-endian, as every machine that Banyan runs on.
+    /// Reads a type string such as `<f8`. Without an order it is little-endian, as every machine that Banyan
+    /// runs on.
     ///
     /// # Errors
     /// [`NumpyError::Dtype`], and [`NumpyError::Pickle`] for objects.

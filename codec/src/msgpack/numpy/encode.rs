@@ -3,10 +3,12 @@ use super::dtype::{Class, Plain};
 use super::element::Element;
 use crate::msgpack::encode::{EncodeError, Writer, length32};
 
-/// Appends an array: `data` in C order, its lengths slowest first in `shape` (`&[]` for an array without dimensions).
+/// Appends an array: `data` in C order, its lengths slowest first in `shape` (`&[]` for an array without
+/// dimensions).
 ///
 /// # Errors
-/// [`NumpyError::Shape`] where the shape does not fit the data, [`NumpyError::Encode`] past 4 GiB. On error the buffer is what it was before.
+/// [`NumpyError::Shape`] where the shape does not fit the data, [`NumpyError::Encode`] past 4 GiB. On error
+/// the buffer is what it was before.
 pub fn encode<T: Element>(buffer: &mut Vec<u8>, shape: &[usize], data: &[T]) -> Result<(), NumpyError> {
     let expected = count(shape);
     if expected != data.len() {
@@ -33,7 +35,8 @@ pub fn encode_raw(buffer: &mut Vec<u8>, dtype: &str, shape: &[usize], data: &[u8
     Ok(())
 }
 
-/// Appends a NumPy scalar. An `f64` becomes a plain MessagePack float: NumPy's is a Python float, and Python sends it so.
+/// Appends a NumPy scalar. An `f64` becomes a plain MessagePack float: NumPy's is a Python float, and Python
+/// sends it so.
 pub fn encode_scalar<T: Element>(buffer: &mut Vec<u8>, value: T) -> Result<(), NumpyError> {
     let mut data = Vec::with_capacity(16);
     T::write(&[value], &mut data);
@@ -53,7 +56,8 @@ pub fn encode_scalar<T: Element>(buffer: &mut Vec<u8>, value: T) -> Result<(), N
     Ok(())
 }
 
-/// Everything up to the bytes of the data. msgpack-numpy sends `kind` = `V` with a list of fields for records, and nothing else has one.
+/// Everything up to the bytes of the data. msgpack-numpy sends `kind` = `V` with a list of fields for
+/// records, and nothing else has one.
 pub(super) fn array_head(
     buffer: &mut Vec<u8>,
     dtype: &str,

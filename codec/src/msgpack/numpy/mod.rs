@@ -1,8 +1,9 @@
 //! NumPy arrays and scalars as msgpack-numpy 0.4.8 writes them, readable without Python.
 //!
-//! An array is a map whose five keys are *bytes*: `nd`, `type`, `kind`, `shape`, `data`; a scalar has `nd` = false and no `kind` or
-//! `shape`. The data is in C order (last index fastest): senders rearrange Fortran-order and strided arrays before they send. A map with
-//! the same names as text keys is a plain map, for Python too. Only Python peers that asked for NumPy decode these maps.
+//! An array is a map whose five keys are *bytes*: `nd`, `type`, `kind`, `shape`, `data`; a scalar has `nd` =
+//! false and no `kind` or `shape`. The data is in C order (last index fastest): senders rearrange
+//! Fortran-order and strided arrays before they send. A map with the same names as text keys is a plain map,
+//! for Python too. Only Python peers that asked for NumPy decode these maps.
 //!
 //! ```
 //! use multiplane_codec::{Limits, View, encode::Writer, msgpack::numpy};
@@ -41,7 +42,8 @@ use super::encode::EncodeError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NumpyError {
-    /// The elements are Python objects: such data is a pickle, and reading one runs whatever code its sender put there.
+    /// The elements are Python objects: such data is a pickle, and reading one runs whatever code its sender
+    /// put there.
     #[error(
         "the array at byte {at} holds Python objects (a pickle), which are refused: reading them would run the sender's code; send numbers or text"
     )]
@@ -93,7 +95,8 @@ pub enum NumpyError {
         /// What was asked for.
         wanted: String,
     },
-    /// The array to send has another number of elements than its shape says. The fault is on the sending side.
+    /// The array to send has another number of elements than its shape says. The fault is on the sending
+    /// side.
     #[error("a shape of {expected} elements does not fit data of {found}; correct one of them")]
     Shape {
         /// Product of the shape, or the largest number where that overflows.

@@ -14,11 +14,13 @@ pub struct ArrayView<'a> {
 }
 
 impl<'a> ArrayView<'a> {
-    /// The array or scalar that `view` is, or `None` for any other value: also a map with text keys, or one that lacks `type`, `data` or
-    /// `shape`, which Python too leaves a plain map. A missing `kind` is fine (older senders).
+    /// The array or scalar that `view` is, or `None` for any other value: also a map with text keys, or one
+    /// that lacks `type`, `data` or `shape`, which Python too leaves a plain map. A missing `kind` is fine
+    /// (older senders).
     ///
     /// # Errors
-    /// [`NumpyError::Pickle`] for object arrays, which are refused; [`NumpyError::Size`] and others where the map contradicts itself.
+    /// [`NumpyError::Pickle`] for object arrays, which are refused; [`NumpyError::Size`] and others where the
+    /// map contradicts itself.
     pub fn from_view(view: View<'a>) -> Result<Option<Self>, NumpyError> {
         let Some([nd, kind, shape, data, dtype]) = fields(view, [b"nd", b"kind", b"shape", b"data", b"type"])
         else {
@@ -69,7 +71,8 @@ impl<'a> ArrayView<'a> {
         self.data
     }
 
-    /// The elements in C order, copied (the bytes in a frame are rarely aligned) and brought to this machine's byte order.
+    /// The elements in C order, copied (the bytes in a frame are rarely aligned) and brought to this
+    /// machine's byte order.
     ///
     /// # Errors
     /// [`NumpyError::Element`] where the dtype is not `T`'s; byte order does not matter.
