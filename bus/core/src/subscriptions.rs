@@ -195,6 +195,11 @@ impl<W: Copy + Ord> Subscriptions<W> {
         self.union.iter().copied().for_each(visit);
     }
 
+    /// Everybody with at least one subscription, in rising order.
+    pub fn subscribers(&self) -> impl Iterator<Item = W> {
+        self.members.keys().copied()
+    }
+
     /// The distinct prefixes, in no particular order: what to send again after a reconnection.
     pub fn prefixes(&self) -> impl Iterator<Item = &[u8]> {
         self.prefixes.keys().map(|prefix| &**prefix)

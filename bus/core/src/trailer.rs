@@ -135,6 +135,18 @@ impl Sequencer {
         })
     }
 
+    /// Takes the last number of a pair back, because the message was not sent after all: the next one gets it.
+    ///
+    /// ```
+    /// let mut sequencer = multiplane_core::Sequencer::with_limit(2);
+    /// assert_eq!(sequencer.next(7, b"echo"), Some(1));
+    /// sequencer.give_back(7, b"echo");
+    /// assert_eq!(sequencer.next(7, b"echo"), Some(1));
+    /// ```
+    pub fn give_back(&mut self, publisher: u64, topic: &[u8]) {
+        self.0.update(publisher, topic, |number| *number = number.saturating_sub(1));
+    }
+
     /// Pairs known.
     #[must_use]
     pub fn pairs(&self) -> usize {

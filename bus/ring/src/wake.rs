@@ -60,9 +60,14 @@ impl Wake {
     /// Called by any thread after it made work visible.
     pub fn wake(&self) {
         if self.flag.should_wake() {
-            // The only failure is a full counter, and then the owner is being woken already.
-            let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+            self.wake_always();
         }
+    }
+
+    /// Signals the descriptor, asleep or not: for rare calls and for owners that do not announce their sleep.
+    pub fn wake_always(&self) {
+        // The only failure is a full counter, and then the owner is being woken already.
+        let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
     }
 
     /// Called by the owner before it sleeps. It must look for work once more after this, and then sleep or

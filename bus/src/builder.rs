@@ -1,0 +1,282 @@
+//! Starting a bus.
+
+use crate::bus::Bus;
+use crate::counters::Counters;
+use crate::error::StartError;
+use crate::events::{Direction, EventSink};
+use crate::io::zmq::{Context, PublisherSocket, SubscriberSocket};
+use crate::message::BackplaneId;
+use crate::shared::{BackplaneShared, BusShared, Outgoing, PublishSide, SubscribeSide, WorkerShared};
+use crate::subscriber::OnFull;
+use crate::worker::{Command, Life, PublisherLink, SubscriberLink, Worker, now};
+use multiplane_core::{Budget, Route, RoutingSpec};
+use multiplane_ring::queue::{Receiver, bounded};
+use multiplane_ring::{BufferPool, ReadySet, Wait, Wake};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// At most so many workers: one bit each in an inbox.
+const MAX_WORKERS: usize = 64;
+
+/// Commands that wait for a worker; a handle that finds no room waits.
+const COMMANDS: usize = 1024;
+
+/// How a [`Bus`] is to be: everything has a default but the routing specification.
+///
+/// ```no_run
+/// use multiplane_bus::{Bus, RoutingSpec, Wait};
+/// use std::time::Duration;
+///
+/// let bus = Bus::builder("camera")
+///     .routing(RoutingSpec::from_path("spec.csv")?)
+///     .workers(2)
+///     .pin([2, 3])
+///     .wait(Wait::Spin { before_block: Duration::from_micros(50) })
+///     .start()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens until `start`"]
+pub struct Builder {
+    name: String,
+    routing: Option<RoutingSpec>,
+    workers: usize,
+    cores: Vec<usize>,
+    wait: Wait,
+    on_full: OnFull,
+    budget: Budget,
+}
+
+/// A worker's share of the links before its thread exists.
+struct Share {
+    shared: Arc<WorkerShared>,
+    commands: Receiver<Command>,
+    publishers: Vec<PublisherLink>,
+    subscribers: Vec<SubscriberLink>,
+}
+
+impl Builder {
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            name,
+            routing: None,
+            workers: 1,
+            cores: Vec::new(),
+            wait: Wait::default(),
+            on_full: OnFull::default(),
+            budget: Budget::default(),
+        }
+    }
+
+    /// The backplanes to link to. Required.
+    pub fn routing(mut self, routing: RoutingSpec) -> Self {
+        self.routing = Some(routing);
+        self
+    }
+
+    /// How many worker threads share the links; 1 by default, at most 64 and one per backplane. All links of a
+    /// backplane belong to one worker.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Pins worker 0 to the first of these processor cores, worker 1 to the second, and so on, from the beginning again
+    /// when there are more workers. Unpinned by default, since several components of one machine would all choose the
+    /// same core.
+    pub fn pin(mut self, cores: impl IntoIterator<Item = usize>) -> Self {
+        self.cores = cores.into_iter().collect();
+        self
+    }
+
+    /// How a worker waits; [`Wait::Block`] by default.
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// What a full inbox of a [`Subscriber`](crate::Subscriber) does; [`OnFull::Block`] by default.
+    pub fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
+        self
+    }
+
+    /// All bounds; see [`Budget`] for each with its default.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// How long [`start`](Self::start) waits until every link is live; 5 seconds by default. Zero: not at all, and the
+    /// links come up in the background whenever their backplanes do.
+    pub fn start_deadline(mut self, deadline: Duration) -> Self {
+        self.budget.start_deadline = deadline;
+        self
+    }
+
+    /// Opens all links and waits until they are live. A subscriber's link is live when its handshake is done, a
+    /// publisher's link when it also knows who subscribes to what: what is published from now on is not lost to a slow
+    /// start of this component. For that of others there is
+    /// [`wait_for_subscriber`](crate::Publisher::wait_for_subscriber).
+    ///
+    /// # Errors
+    /// [`StartError`]; with [`StartError::NotLive`] everything has been closed again.
+    pub fn start(mut self) -> Result<Bus, StartError> {
+        let deadline = std::mem::replace(&mut self.budget.start_deadline, Duration::MAX);
+        self.budget.check()?;
+        let routing = self.routing.take().ok_or(StartError::NoRouting)?;
+        let count = routing.routes().len();
+        if count > self.budget.backplanes {
+            return Err(StartError::TooManyBackplanes { count, limit: self.budget.backplanes });
+        }
+        self.check_cores()?;
+        let context = Context::new();
+        let budget = Arc::new(self.budget.clone());
+        let (events, event_sink) = {
+            let (sink, events) = EventSink::new(budget.events);
+            (events, sink)
+        };
+        let (shared, shares) = self.open(&routing, &context, &budget, &event_sink)?;
+        let threads = self.spawn(&shared, shares)?;
+        let bus = Bus::new(shared, routing, events, threads, context, self.on_full);
+        bus.await_live(deadline)?;
+        Ok(bus)
+    }
+
+    fn check_cores(&self) -> Result<(), StartError> {
+        if self.cores.is_empty() {
+            return Ok(());
+        }
+        let allowed: Vec<usize> =
+            core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+        match self.cores.iter().enumerate().find(|(_, core)| !allowed.contains(core)) {
+            Some((worker, &core)) => Err(StartError::Pin { worker, core, allowed }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes all links, each with its worker, round robin.
+    fn open(
+        &self,
+        routing: &RoutingSpec,
+        context: &Context,
+        budget: &Arc<Budget>,
+        events: &EventSink,
+    ) -> Result<(Arc<BusShared>, Vec<Share>), StartError> {
+        let routes = routing.routes();
+        let workers = self.workers.clamp(1, MAX_WORKERS).min(routes.len());
+        let mut shares = (0..workers)
+            .map(|index| open_worker(index, workers, routes, budget))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut backplanes = Vec::with_capacity(routes.len());
+        for (index, route) in routes.iter().enumerate() {
+            let share = &mut shares[index % workers];
+            let id = BackplaneId::intern(&route.name, u16::try_from(index).unwrap_or(u16::MAX));
+            backplanes.push(open_backplane(id, route, share, context, budget, events)?);
+        }
+        let shared = Arc::new(BusShared {
+            name: self.name.clone(),
+            backplanes,
+            workers: shares.iter().map(|share| share.shared.clone()).collect(),
+            budget: budget.clone(),
+            closed: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            receivers: AtomicU64::new(0),
+        });
+        Ok((shared, shares))
+    }
+
+    fn spawn(&self, bus: &Arc<BusShared>, shares: Vec<Share>) -> Result<Vec<JoinHandle<()>>, StartError> {
+        let mut threads = Vec::with_capacity(shares.len());
+        for share in shares {
+            let index = share.shared.index;
+            let core = self.cores.get(index % self.cores.len().max(1)).copied();
+            let links = (share.publishers, share.subscribers);
+            let worker = Worker::new(share.shared, bus.clone(), links, share.commands, self.wait);
+            let thread = std::thread::Builder::new().name(format!("bus-worker-{index}")).spawn(move || {
+                if let Some(id) = core
+                    && !core_affinity::set_for_current(core_affinity::CoreId { id })
+                {
+                    tracing::error!(worker = index, core = id, "cannot be pinned and runs anywhere");
+                }
+                worker.run();
+            });
+            threads.push(thread.map_err(|error| open_error("a worker thread", error))?);
+        }
+        Ok(threads)
+    }
+}
+
+fn open_error(what: impl Into<String>, reason: impl ToString) -> StartError {
+    StartError::Open { what: what.into(), reason: reason.to_string() }
+}
+
+fn open_worker(index: usize, workers: usize, routes: &[Route], budget: &Budget) -> Result<Share, StartError> {
+    let (sender, commands) = bounded(COMMANDS);
+    let mine = routes.iter().skip(index).step_by(workers);
+    let publishers = mine.filter(|route| route.publisher_endpoint().is_some()).count();
+    let shared = Arc::new(WorkerShared {
+        index,
+        ready: ReadySet::new(publishers + 2),
+        wake: Wake::new().map_err(|error| open_error("a wake-up descriptor", error))?,
+        pool: BufferPool::new(budget.publish_queue, budget.pooled_buffer_bytes),
+        commands: sender,
+        publishers,
+    });
+    Ok(Share { shared, commands, publishers: Vec::new(), subscribers: Vec::new() })
+}
+
+fn open_backplane(
+    id: BackplaneId,
+    route: &Route,
+    share: &mut Share,
+    context: &Context,
+    budget: &Arc<Budget>,
+    events: &EventSink,
+) -> Result<Arc<BackplaneShared>, StartError> {
+    let now: Instant = now();
+    let refused = |direction: Direction, reason: &dyn ToString| {
+        open_error(format!("the {direction} link of {id}"), reason.to_string())
+    };
+    let (publish, queue) = match route.publisher_endpoint() {
+        None => (None, None),
+        Some(endpoint) => {
+            let (sender, queue) = bounded::<Outgoing>(budget.publish_queue);
+            (Some(PublishSide::new(sender, share.publishers.len(), endpoint)), Some(queue))
+        }
+    };
+    let subscribe =
+        route.subscriber_endpoint().map(|endpoint| SubscribeSide::new(share.subscribers.len(), endpoint));
+    let shared = Arc::new(BackplaneShared {
+        id,
+        worker: share.shared.clone(),
+        counters: Counters::default(),
+        publish,
+        subscribe,
+        budget: budget.clone(),
+    });
+    let life = |direction| Life::new(shared.clone(), direction, events.clone(), now);
+    if let (Some(side), Some(queue)) = (&shared.publish, queue) {
+        let (socket, monitor) = PublisherSocket::connect(context, &side.endpoint, budget)
+            .map_err(|error| refused(Direction::Publish, &error))?;
+        share.publishers.push(PublisherLink::new(
+            shared.clone(),
+            socket,
+            monitor,
+            queue,
+            life(Direction::Publish),
+        ));
+    }
+    if let Some(side) = &shared.subscribe {
+        let (socket, monitor) = SubscriberSocket::connect(context, &side.endpoint, budget)
+            .map_err(|error| refused(Direction::Subscribe, &error))?;
+        let mut link = SubscriberLink::new(shared.clone(), socket, monitor, life(Direction::Subscribe));
+        for topic in &route.topics {
+            link.subscribe_main(topic).map_err(|error| refused(Direction::Subscribe, &error))?;
+        }
+        share.subscribers.push(link);
+    }
+    Ok(shared)
+}

@@ -1,0 +1,159 @@
+//! What was counted: every place where a message can get lost has a name here.
+
+use crate::message::BackplaneId;
+use crossbeam_utils::CachePadded;
+use multiplane_core::LinkState;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A count that one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    /// Only the worker that owns the link may call this: it is a load and a store.
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Any thread may call this.
+    pub(crate) fn add_shared(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// The counters of one backplane of a component, written by its publishers (first line) and by its worker (the rest).
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: CachePadded<Count>,
+    pub(crate) refused: CachePadded<Count>,
+    pub(crate) sent: Count,
+    pub(crate) link_down: Count,
+    pub(crate) no_subscriber: Count,
+    pub(crate) transport: Count,
+    pub(crate) received: Count,
+    pub(crate) received_bytes: Count,
+    pub(crate) delivered: Count,
+    pub(crate) inbox_full: Count,
+    /// Was delivered into an inbox and had to make way before anybody took it; any worker writes this.
+    pub(crate) displaced: CachePadded<Count>,
+    pub(crate) inbox_closed: Count,
+    pub(crate) undelivered: Count,
+    pub(crate) malformed: Count,
+    pub(crate) missed: Count,
+    pub(crate) late: Count,
+    pub(crate) handler_errors: Count,
+}
+
+/// What a component counted on one backplane since it started.
+///
+/// The books close. Publishing: `accepted == sent + dropped.total() + queued`. Receiving, with one receiver:
+/// `received == delivered + inbox_full + inbox_closed + undelivered` (each receiver of a message counts, when there
+/// are several).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackplaneStats {
+    /// Which backplane.
+    pub backplane: BackplaneId,
+    /// The link to its publisher port, if there is one.
+    pub publisher_link: Option<LinkState>,
+    /// The link to its subscriber port, if there is one.
+    pub subscriber_link: Option<LinkState>,
+    /// Messages that `publish` took.
+    pub accepted: u64,
+    /// Messages that `publish` gave back: no room, too large, closed. They are the caller's again.
+    pub refused: u64,
+    /// Messages that wait in the publish queue.
+    pub queued: u64,
+    /// Messages handed to the link.
+    pub sent: u64,
+    /// Accepted messages that were not sent, by reason.
+    pub dropped: Dropped,
+    /// Messages that arrived and matched a subscription.
+    pub received: u64,
+    /// Bytes of their topics and payloads.
+    pub received_bytes: u64,
+    /// Messages given to a handler or put into an inbox.
+    pub delivered: u64,
+    /// Messages that a full inbox lost, by its policy.
+    pub inbox_full: u64,
+    /// Messages for an inbox whose owner is gone.
+    pub inbox_closed: u64,
+    /// Messages that had arrived when the bus closed and that nobody took.
+    pub undelivered: u64,
+    /// Arrivals that are no message: a single frame, or a topic that is not UTF-8. Not in `received`.
+    pub malformed: u64,
+    /// Messages that publishers with a [trailer](crate::Publisher::with_trailer) sent and that never arrived, counted
+    /// when a later one of the same topic does.
+    pub missed: u64,
+    /// Messages with a trailer that arrived again or out of order.
+    pub late: u64,
+    /// Messages whose handler answered with an error.
+    pub handler_errors: u64,
+}
+
+/// Accepted messages that were not sent, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// The link was down.
+    pub link_down: u64,
+    /// Nobody on that backplane subscribes to the topic.
+    pub no_subscriber: u64,
+    /// The transport refused the message.
+    pub transport: u64,
+    /// The bus was closed before they could be sent.
+    pub unsent: u64,
+}
+
+impl Dropped {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.link_down + self.no_subscriber + self.transport + self.unsent
+    }
+}
+
+impl Counters {
+    pub(crate) fn snapshot(
+        &self,
+        backplane: BackplaneId,
+        queued: u64,
+        links: (Option<LinkState>, Option<LinkState>),
+    ) -> BackplaneStats {
+        let (accepted, sent) = (self.accepted.get(), self.sent.get());
+        let displaced = self.displaced.get();
+        let mut dropped = Dropped {
+            link_down: self.link_down.get(),
+            no_subscriber: self.no_subscriber.get(),
+            transport: self.transport.get(),
+            unsent: 0,
+        };
+        if links.0 == Some(LinkState::Closed) {
+            dropped.unsent = accepted.saturating_sub(sent + dropped.total());
+        }
+        BackplaneStats {
+            backplane,
+            publisher_link: links.0,
+            subscriber_link: links.1,
+            accepted,
+            refused: self.refused.get(),
+            queued,
+            sent,
+            dropped,
+            received: self.received.get(),
+            received_bytes: self.received_bytes.get(),
+            delivered: self.delivered.get().saturating_sub(displaced),
+            inbox_full: self.inbox_full.get() + displaced,
+            inbox_closed: self.inbox_closed.get(),
+            undelivered: self.undelivered.get(),
+            malformed: self.malformed.get(),
+            missed: self.missed.get(),
+            late: self.late.get(),
+            handler_errors: self.handler_errors.get(),
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The worker: a thread that owns links and waits for all of them in one `zmq::poll`.
+//!
+//! One turn: take what handles ask for, send what waits, receive from each link that has something, up to its budget,
+//! and poll. When anything is left over, the poll only looks; otherwise it sleeps until a descriptor fires. The only
+//! place of the bus that reads the clock, once a turn.
+
+mod command;
+mod life;
+mod log;
+mod publishing;
+mod receiving;
+
+pub use command::Unsent;
+pub(crate) use command::{Command, Handler, claim_receiver, subscribe, unsubscribe};
+pub(crate) use life::Life;
+pub(crate) use log::RateLimit;
+pub(crate) use publishing::PublisherLink;
+pub(crate) use receiving::SubscriberLink;
+
+use crate::error::{BusError, DeadLink};
+use crate::io::zmq::Incoming;
+use crate::message::{Arena, Message};
+use crate::outbox::Outbox;
+use crate::shared::{BusShared, WorkerShared};
+use command::Ended;
+use multiplane_core::Budget;
+use multiplane_ring::Wait;
+use multiplane_ring::queue::{Receiver, Sender};
+use receiving::{Arrival, Inboxes, MAIN};
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use zmq::{POLLIN, PollItem};
+
+/// A handler at work, and where to say that it ended.
+struct Running {
+    handler: Handler,
+    ended: Sender<Ended>,
+}
+
+/// Somebody who waits until all links are live.
+struct LiveWaiter {
+    deadline: Instant,
+    reply: Sender<Vec<DeadLink>>,
+}
+
+pub(crate) struct Worker {
+    shared: Arc<WorkerShared>,
+    bus: Arc<BusShared>,
+    publishers: Vec<PublisherLink>,
+    subscribers: Vec<SubscriberLink>,
+    commands: Receiver<Command>,
+    handler: Option<Running>,
+    inboxes: Inboxes,
+    incoming: Incoming,
+    arena: Arena,
+    wait: Wait,
+    /// An outbox has a backlog: the handler gets nothing until it is gone.
+    held: bool,
+    live_waiters: Vec<LiveWaiter>,
+    closing: Option<Instant>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        shared: Arc<WorkerShared>,
+        bus: Arc<BusShared>,
+        links: (Vec<PublisherLink>, Vec<SubscriberLink>),
+        commands: Receiver<Command>,
+        wait: Wait,
+    ) -> Self {
+        let budget: &Budget = &bus.budget;
+        Self {
+            arena: Arena::new(budget.arena_chunk_bytes, budget.copy_below_bytes),
+            inboxes: Inboxes { senders: Vec::new(), bus: bus.clone() },
+            shared,
+            bus,
+            publishers: links.0,
+            subscribers: links.1,
+            commands,
+            handler: None,
+            incoming: Incoming::new(),
+            wait,
+            held: false,
+            live_waiters: Vec::new(),
+            closing: None,
+        }
+    }
+
+    /// Runs until it is told to close.
+    pub(crate) fn run(mut self) {
+        self.shared.enter_thread();
+        let mut items = self.poll_items();
+        let mut now = self::now();
+        let mut next_tick = now;
+        let mut last_work = now;
+        // A descriptor only fires for somebody who has found its socket empty before.
+        self.subscribers.iter_mut().for_each(|link| link.handle_signals(now));
+        self.publishers.iter_mut().for_each(|link| link.handle_signals(now));
+        loop {
+            self.take_marks(now);
+            let mut busy = self.flush(now);
+            busy |= self.drain(now);
+            if now >= next_tick {
+                next_tick = now + self.bus.budget.tick;
+                self.tick();
+            }
+            let deadline = self.handle_time(now).map_or(next_tick, |due| due.min(next_tick));
+            if self.is_done(now) {
+                break;
+            }
+            if busy {
+                last_work = now;
+            }
+            let spinning = matches!(self.wait, Wait::Spin { before_block } if now < last_work + before_block);
+            let sleep = if busy || spinning || self.has_more() {
+                Duration::ZERO
+            } else {
+                deadline.saturating_duration_since(now)
+            };
+            if let Err(error) = self.poll(&mut items, sleep) {
+                tracing::error!(%error, "the worker cannot wait for its links and ends");
+                break;
+            }
+            now = self::now();
+            self.take_signals(&items, now);
+        }
+        self.close(now);
+    }
+
+    /// The wake-up, then for each link its socket and its monitor.
+    fn poll_items(&self) -> Vec<PollItem<'static>> {
+        let wake = self.shared.wake.fd().as_raw_fd();
+        let receiving = self.subscribers.iter().flat_map(|link| [link.socket.fd(), link.monitor.fd()]);
+        let sending = self.publishers.iter().flat_map(|link| [link.socket.fd(), link.monitor.fd()]);
+        let fds = std::iter::once(wake).chain(receiving).chain(sending);
+        fds.map(|fd| PollItem::from_fd(fd, POLLIN)).collect()
+    }
+
+    fn poll(&self, items: &mut [PollItem<'_>], sleep: Duration) -> Result<(), zmq::Error> {
+        self.shared.wake.prepare();
+        let sleep = if self.shared.ready.is_empty() { sleep } else { Duration::ZERO };
+        let polled = poll(items, sleep);
+        self.shared.wake.finish(polled == Ok(true) && items[0].is_readable());
+        polled.map(drop)
+    }
+
+    /// Remembers which links have something, and hears what their monitors say.
+    fn take_signals(&mut self, items: &[PollItem<'_>], now: Instant) {
+        let mut items = items[1..].chunks_exact(2);
+        for (link, items) in self.subscribers.iter_mut().zip(items.by_ref()) {
+            if items[1].is_readable() {
+                link.handle_signals(now);
+            }
+            link.hot |= items[0].is_readable();
+        }
+        for (link, items) in self.publishers.iter_mut().zip(items) {
+            if items[1].is_readable() {
+                link.handle_signals(now);
+            }
+            if items[0].is_readable() {
+                link.pending = true;
+                link.blocked = false;
+            }
+        }
+    }
+
+    fn take_marks(&mut self, now: Instant) {
+        let (mut retry, mut command) = (false, false);
+        let (publishers, shared) = (&mut self.publishers, &self.shared);
+        shared.ready.take(|mark| match publishers.get_mut(mark) {
+            Some(link) => link.pending = true,
+            None if mark == shared.retry_mark() => retry = true,
+            None => command = true,
+        });
+        if retry {
+            self.subscribers.iter_mut().for_each(|link| link.retry(&self.inboxes));
+        }
+        if command {
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command, now);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Attach { who, inbox } => {
+                let who = usize::from(who);
+                if self.inboxes.senders.len() <= who {
+                    self.inboxes.senders.resize_with(who + 1, || None);
+                }
+                self.inboxes.senders[who] = Some(inbox);
+            }
+            Command::Detach { who } => {
+                self.subscribers.iter_mut().for_each(|link| link.detach(who));
+                if let Some(sender) = self.inboxes.senders.get_mut(usize::from(who)) {
+                    *sender = None;
+                }
+            }
+            Command::Handle { handler, ended } => self.handler = Some(Running { handler, ended }),
+            Command::Stop => self.end_handler(Ok(())),
+            Command::Subscribe { slot, who, topic, reply } => {
+                let _ = reply.send(self.subscribers[slot].subscribe(who, &topic));
+            }
+            Command::Unsubscribe { slot, who, topic, reply } => {
+                self.subscribers[slot].unsubscribe(who, &topic);
+                let _ = reply.send(Ok(()));
+            }
+            Command::AwaitLive { timeout, reply } => {
+                self.live_waiters.push(LiveWaiter { deadline: now + timeout, reply });
+            }
+            Command::AwaitSubscriber { slot, topic, timeout, reply } => {
+                self.publishers[slot].await_subscriber(topic, now + timeout, reply);
+            }
+            Command::Close { deadline } => {
+                self.closing = Some(now + deadline);
+                self.end_handler(Ok(()));
+            }
+        }
+    }
+
+    fn end_handler(&mut self, ended: Ended) {
+        if let Some(running) = self.handler.take() {
+            let _ = running.ended.send(ended);
+        }
+    }
+
+    /// Sends what waits; whether anything was sent.
+    fn flush(&mut self, now: Instant) -> bool {
+        let mut sent = 0;
+        for link in self.publishers.iter_mut().filter(|link| link.pending && !link.blocked) {
+            sent += link.flush(self.bus.budget.flush_batch, now);
+        }
+        self.held = self.held && self.publishers.iter().any(PublisherLink::has_backlog);
+        sent > 0
+    }
+
+    /// Receives from every link that has something; whether anything came.
+    fn drain(&mut self, now: Instant) -> bool {
+        let mut received = false;
+        for slot in 0..self.subscribers.len() {
+            if self.may_drain(slot) {
+                received |= self.drain_link(slot, now);
+            }
+        }
+        received
+    }
+
+    /// Whether a link has something and everybody who gets it is ready.
+    fn may_drain(&self, slot: usize) -> bool {
+        let link = &self.subscribers[slot];
+        if !link.hot || link.is_stashed() || self.closing.is_some() {
+            return false;
+        }
+        let main_is_ready = match &self.handler {
+            Some(_) => !self.held,
+            None => self.inboxes.senders.first().is_some_and(Option::is_some),
+        };
+        main_is_ready || !link.listens(MAIN)
+    }
+
+    fn drain_link(&mut self, slot: usize, now: Instant) -> bool {
+        for received in 0..self.bus.budget.drain_batch {
+            match self.subscribers[slot].receive(&mut self.incoming, now) {
+                Arrival::Empty => return received > 0,
+                Arrival::Nobody => {}
+                Arrival::For(receivers) => self.deliver(slot, receivers, now),
+            }
+            if !self.may_drain(slot) {
+                break;
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn deliver(&mut self, slot: usize, mut receivers: u64, now: Instant) {
+        if receivers & 1 << MAIN != 0 && self.handler.is_some() {
+            self.handle(slot, now);
+            receivers &= !(1 << MAIN);
+        }
+        if receivers != 0 {
+            self.subscribers[slot].put(&mut self.incoming, &mut self.arena, receivers, &self.inboxes);
+        }
+    }
+
+    /// Calls the handler with what is in `incoming`.
+    #[inline]
+    fn handle(&mut self, slot: usize, now: Instant) {
+        let Some(running) = &mut self.handler else { return };
+        let shared = self.subscribers[slot].shared();
+        let topic = std::str::from_utf8(self.incoming.topic()).unwrap_or_default();
+        let message = Message::new(shared.id, topic, self.incoming.payload(), self.incoming.trailer());
+        let mut stop = false;
+        let mut outbox = Outbox {
+            links: &mut self.publishers,
+            bus: &self.bus,
+            worker: self.shared.index,
+            now,
+            stop: &mut stop,
+            held: &mut self.held,
+        };
+        // A panic of the user's ends the user's handler, not the links of everybody else.
+        let outcome = catch_unwind(AssertUnwindSafe(|| (running.handler)(&message, &mut outbox)));
+        shared.counters.delivered.add(1);
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                shared.counters.handler_errors.add(1);
+                tracing::warn!(backplane = %shared.id, topic, %error, "the handler could not handle a message");
+            }
+            Err(panic) => {
+                shared.counters.handler_errors.add(1);
+                return self.end_handler(Err(BusError::HandlerPanicked { message: panic_message(&*panic) }));
+            }
+        }
+        if stop {
+            self.end_handler(Ok(()));
+        }
+    }
+
+    /// A safety net under the edge-triggered descriptors: all sockets are looked at, a few times a second.
+    fn tick(&mut self) {
+        for link in &mut self.subscribers {
+            link.hot |= link.socket.touch();
+        }
+        for link in &mut self.publishers {
+            link.pending = true;
+            link.blocked = false;
+        }
+    }
+
+    /// Does what is due; when something is due next.
+    fn handle_time(&mut self, now: Instant) -> Option<Instant> {
+        let mut due = self.closing;
+        let mut earlier = |other: Option<Instant>| due = due.into_iter().chain(other).min();
+        for link in &mut self.publishers {
+            earlier(link.handle_time(now));
+        }
+        let dead = || {
+            let publishers = self.publishers.iter().map(|link| &link.life);
+            let lives = publishers.chain(self.subscribers.iter().map(|link| &link.life));
+            lives.filter(|life| !life.is_live()).map(Life::dead).collect::<Vec<_>>()
+        };
+        if !self.live_waiters.is_empty() {
+            let dead = dead();
+            self.live_waiters.retain(|waiter| {
+                let waits = !dead.is_empty() && now < waiter.deadline;
+                if !waits {
+                    let _ = waiter.reply.send(dead.clone());
+                }
+                waits
+            });
+        }
+        earlier(self.live_waiters.iter().map(|waiter| waiter.deadline).min());
+        due
+    }
+
+    /// Whether there is something that needs no signal to go on.
+    fn has_more(&self) -> bool {
+        self.publishers.iter().any(|link| link.pending && !link.blocked && !link.is_synchronising())
+            || (0..self.subscribers.len()).any(|slot| self.may_drain(slot))
+    }
+
+    /// Whether the worker was told to close and everything is sent, or it is time.
+    fn is_done(&self, now: Instant) -> bool {
+        let Some(deadline) = self.closing else { return false };
+        now >= deadline || self.publishers.iter().all(PublisherLink::is_drained)
+    }
+
+    fn close(mut self, now: Instant) {
+        let linger = self.closing.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(now));
+        self.end_handler(Err(BusError::Closed));
+        for link in self.publishers {
+            link.close(now, linger);
+        }
+        for link in self.subscribers {
+            link.close(&mut self.incoming, now);
+        }
+    }
+}
+
+/// The present moment. Everything else in this crate takes it as an argument.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Waits until one of `items` is ready, at most `sleep`; whether one is.
+pub(crate) fn poll(items: &mut [PollItem<'_>], sleep: Duration) -> Result<bool, zmq::Error> {
+    // Rounded up: a sleep that ends just before a deadline would turn into a spin.
+    match zmq::poll(items, sleep.as_micros().div_ceil(1000) as i64) {
+        Ok(ready) => Ok(ready > 0),
+        Err(zmq::Error::EINTR) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
