@@ -263,7 +263,6 @@ fn judge(frame: &[u8], limits: &Limits, error: Option<&DecodeError>) {
 
 /// Every question to every value inside.
 fn walk(root: View<'_>, tally: &mut Tally) {
-    // A path instead of a stack of views, so that walking allocates nothing to speak of.
     fn ask(view: View<'_>, tally: &mut Tally) {
         let scalars = usize::from(view.is_nil())
             + usize::from(view.as_bool().is_some())
@@ -330,7 +329,7 @@ fn visit_level(view: View<'_>, level: usize, visit: &mut dyn FnMut(View<'_>)) {
 
 fn transcode(text: &[u8]) -> Result<Vec<u8>, json::JsonError> {
     let mut frame = Vec::new();
-    // A digit becomes nine bytes at most ("0." does not), a container four more, and buffers double.
+    // "1.0" becomes nine bytes, "[]" leaves a count of four, and buffers double.
     within(24 * text.len() + (2 << 10), "JSON to MessagePack", || {
         json::to_msgpack(text, &mut frame, &Limits::DEFAULT)
     })

@@ -59,6 +59,12 @@ fn limits_are_exact() {
 }
 
 #[test]
+fn views_and_values_are_small() {
+    assert_eq!(size_of::<View<'_>>(), 24);
+    assert_eq!(size_of::<Value>(), 32);
+}
+
+#[test]
 fn questions_fail_only_by_kind() {
     let frame = b"\x84\xa1a\x01\xa1b\xff\xa1a\x02\xc4\x01a\x03";
     let map = view(frame);

@@ -15,8 +15,8 @@ pub struct Limits {
     /// that.
     pub depth: usize,
     /// Values in the frame, keys and containers included. Default 1,000,000: an owned [`Value`](crate::Value)
-    /// takes 32 bytes each, so a frame of one-byte values costs at most 32 MB. Bulk data belongs in `bin`,
-    /// which counts as one.
+    /// takes 32 bytes each, so a frame of one-byte values costs some 32 MB as one, twice that while it is
+    /// built. Bulk data belongs in `bin`, which counts as one.
     pub items: usize,
     /// Bytes in the frame. Default 64 MiB.
     pub bytes: usize,

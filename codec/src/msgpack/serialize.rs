@@ -22,6 +22,7 @@ impl<'b> Serializer<'b> {
         Serializer { writer: Writer::new(buffer), base }
     }
 
+    #[inline]
     fn open(&mut self, shape: Shape, announced: Option<usize>) -> Result<Container<'_, 'b>, EncodeError> {
         let start = self.writer.buffer().len();
         if let Some(count) = announced {
@@ -30,6 +31,7 @@ impl<'b> Serializer<'b> {
         Ok(Container { serializer: self, shape, announced, start, written: 0 })
     }
 
+    #[inline]
     fn variant(&mut self, name: &str) -> Result<(), EncodeError> {
         self.writer.map(1).str(name).map(|_| ())
     }
@@ -74,6 +76,7 @@ impl Container<'_, '_> {
         self.item(value)
     }
 
+    #[inline]
     fn finish(self) -> Result<(), EncodeError> {
         let Container { serializer, shape, announced, start, written } = self;
         match announced {
@@ -111,28 +114,34 @@ impl<'s, 'b> ser::Serializer for &'s mut Serializer<'b> {
         false
     }
 
+    #[inline]
     fn serialize_bool(self, yes: bool) -> Done {
         self.writer.bool(yes);
         Ok(())
     }
 
+    #[inline]
     fn serialize_i8(self, n: i8) -> Done {
         self.serialize_i64(i64::from(n))
     }
 
+    #[inline]
     fn serialize_i16(self, n: i16) -> Done {
         self.serialize_i64(i64::from(n))
     }
 
+    #[inline]
     fn serialize_i32(self, n: i32) -> Done {
         self.serialize_i64(i64::from(n))
     }
 
+    #[inline]
     fn serialize_i64(self, n: i64) -> Done {
         self.writer.int(n);
         Ok(())
     }
 
+    #[inline]
     fn serialize_i128(self, n: i128) -> Done {
         match (u64::try_from(n), i64::try_from(n)) {
             (Ok(n), _) => self.serialize_u64(n),
@@ -141,23 +150,28 @@ impl<'s, 'b> ser::Serializer for &'s mut Serializer<'b> {
         }
     }
 
+    #[inline]
     fn serialize_u8(self, n: u8) -> Done {
         self.serialize_u64(u64::from(n))
     }
 
+    #[inline]
     fn serialize_u16(self, n: u16) -> Done {
         self.serialize_u64(u64::from(n))
     }
 
+    #[inline]
     fn serialize_u32(self, n: u32) -> Done {
         self.serialize_u64(u64::from(n))
     }
 
+    #[inline]
     fn serialize_u64(self, n: u64) -> Done {
         self.writer.uint(n);
         Ok(())
     }
 
+    #[inline]
     fn serialize_u128(self, n: u128) -> Done {
         match u64::try_from(n) {
             Ok(n) => self.serialize_u64(n),
@@ -165,49 +179,60 @@ impl<'s, 'b> ser::Serializer for &'s mut Serializer<'b> {
         }
     }
 
+    #[inline]
     fn serialize_f32(self, x: f32) -> Done {
         self.writer.f32(x);
         Ok(())
     }
 
+    #[inline]
     fn serialize_f64(self, x: f64) -> Done {
         self.writer.f64(x);
         Ok(())
     }
 
+    #[inline]
     fn serialize_char(self, c: char) -> Done {
         self.serialize_str(c.encode_utf8(&mut [0; 4]))
     }
 
+    #[inline]
     fn serialize_str(self, text: &str) -> Done {
         self.writer.str(text).map(|_| ())
     }
 
+    #[inline]
     fn serialize_bytes(self, bytes: &[u8]) -> Done {
         self.writer.bin(bytes).map(|_| ())
     }
 
+    #[inline]
     fn serialize_none(self) -> Done {
         self.serialize_unit()
     }
 
+    #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Done {
         value.serialize(self)
     }
 
+    #[inline]
     fn serialize_unit(self) -> Done {
         self.writer.nil();
         Ok(())
     }
 
+    #[inline]
     fn serialize_unit_struct(self, _name: &'static str) -> Done {
         self.serialize_unit()
     }
 
+    #[inline]
     fn serialize_unit_variant(self, _name: &'static str, _index: u32, variant: &'static str) -> Done {
         self.serialize_str(variant)
     }
 
+    #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Done {
         if name == MSGPACK_EXT_STRUCT_NAME {
             return self.ext(value);
@@ -215,6 +240,7 @@ impl<'s, 'b> ser::Serializer for &'s mut Serializer<'b> {
         value.serialize(self)
     }
 
+    #[inline]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
         _name: &'static str,
@@ -226,14 +252,17 @@ impl<'s, 'b> ser::Serializer for &'s mut Serializer<'b> {
         value.serialize(self)
     }
 
+    #[inline]
     fn serialize_seq(self, length: Option<usize>) -> Result<Container<'s, 'b>, EncodeError> {
         self.open(Shape::Array, length)
     }
 
+    #[inline]
     fn serialize_tuple(self, length: usize) -> Result<Container<'s, 'b>, EncodeError> {
         self.open(Shape::Array, Some(length))
     }
 
+    #[inline]
     fn serialize_tuple_struct(
         self,
         _name: &'static str,
@@ -242,6 +271,7 @@ impl<'s, 'b> ser::Serializer for &'s mut Serializer<'b> {
         self.open(Shape::Array, Some(length))
     }
 
+    #[inline]
     fn serialize_tuple_variant(
         self,
         _name: &'static str,
@@ -253,14 +283,17 @@ impl<'s, 'b> ser::Serializer for &'s mut Serializer<'b> {
         self.open(Shape::Array, Some(length))
     }
 
+    #[inline]
     fn serialize_map(self, length: Option<usize>) -> Result<Container<'s, 'b>, EncodeError> {
         self.open(Shape::Map, length)
     }
 
+    #[inline]
     fn serialize_struct(self, _name: &'static str, length: usize) -> Result<Container<'s, 'b>, EncodeError> {
         self.open(Shape::Map, Some(length))
     }
 
+    #[inline]
     fn serialize_struct_variant(
         self,
         _name: &'static str,
@@ -291,10 +324,12 @@ impl ser::SerializeSeq for Container<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
+    #[inline]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
         self.item(value)
     }
 
+    #[inline]
     fn end(self) -> Done {
         self.finish()
     }
@@ -304,10 +339,12 @@ impl ser::SerializeTuple for Container<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
+    #[inline]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
         self.item(value)
     }
 
+    #[inline]
     fn end(self) -> Done {
         self.finish()
     }
@@ -317,10 +354,12 @@ impl ser::SerializeTupleStruct for Container<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
+    #[inline]
     fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
         self.item(value)
     }
 
+    #[inline]
     fn end(self) -> Done {
         self.finish()
     }
@@ -330,10 +369,12 @@ impl ser::SerializeTupleVariant for Container<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
+    #[inline]
     fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
         self.item(value)
     }
 
+    #[inline]
     fn end(self) -> Done {
         self.finish()
     }
@@ -343,6 +384,7 @@ impl ser::SerializeMap for Container<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
+    #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Done {
         let Serializer { base, .. } = *self.serializer;
         let at = self.serializer.writer.buffer().len();
@@ -354,10 +396,12 @@ impl ser::SerializeMap for Container<'_, '_> {
         }
     }
 
+    #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
         self.item(value)
     }
 
+    #[inline]
     fn end(self) -> Done {
         self.finish()
     }
@@ -367,10 +411,12 @@ impl ser::SerializeStruct for Container<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
+    #[inline]
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Done {
         self.field(key, value)
     }
 
+    #[inline]
     fn end(self) -> Done {
         self.finish()
     }
@@ -380,10 +426,12 @@ impl ser::SerializeStructVariant for Container<'_, '_> {
     type Ok = ();
     type Error = EncodeError;
 
+    #[inline]
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Done {
         self.field(key, value)
     }
 
+    #[inline]
     fn end(self) -> Done {
         self.finish()
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rmp_serde::MSGPACK_EXT_STRUCT_NAME;
-use serde::de::{Deserialize, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeTuple, Serializer};
 
 use super::value::Value;
@@ -157,9 +157,5 @@ impl<'de> Visitor<'de> for AnyValue {
             }
         }
         deserializer.deserialize_any(Pair)
-    }
-
-    fn visit_enum<A: EnumAccess<'de>>(self, _data: A) -> Result<Value, A::Error> {
-        Err(A::Error::custom("an enum where plain data was expected"))
     }
 }

@@ -1,7 +1,7 @@
 use super::dtype::{Class, Order, Plain};
 
-/// A Rust type with a NumPy dtype: the integers, `f32`, `f64`, `bool`, and complex numbers as `[real,
-/// imaginary]`. Sealed.
+/// A Rust type with a NumPy dtype: the integers, `f32`, `f64`, `bool`, and complex numbers as arrays
+/// `[real, imaginary]`. Sealed.
 pub trait Element: Copy + sealed::Sealed {
     /// Its dtype, little-endian.
     const DTYPE: Plain;
