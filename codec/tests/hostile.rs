@@ -300,8 +300,7 @@ fn walk(root: View<'_>, tally: &mut Tally) {
             Err(error) => drop(error),
         }
     }
-    // An element's bytes lie in its frame one after another: each offset is visited by iterating level by
-    // level.
+    // As far as four levels: enough to meet every kind inside every other.
     let mut level = 0;
     loop {
         let mut any = false;

@@ -79,38 +79,18 @@ impl fmt::Debug for View<'_> {
 /// Stops, with an ellipsis, once `cap` bytes of the value were shown.
 fn show(view: View<'_>, f: &mut fmt::Formatter<'_>, cap: usize) -> fmt::Result {
     let mut left = cap;
-    let shown = walk(view, |step| {
-        let step = match step {
-            Step::Close { map } => return f.write_char(if map { '}' } else { ']' }).map_err(Some),
-            Step::Value { token, before, .. } => {
-                f.write_str(before).map_err(Some)?;
-                token
-            }
-        };
-        match step {
-            Token::Nil => f.write_str("null"),
-            Token::Bool(yes) => yes.fmt(f),
-            Token::Uint(n) => n.fmt(f),
-            Token::Int(n) => n.fmt(f),
-            Token::F32(x) => write!(f, "{x:?}"),
-            Token::F64(x) => write!(f, "{x:?}"),
-            Token::Str(bytes) => text(f, &bytes[..left.min(bytes.len())]),
-            Token::Bin(bytes) => binary(f, &bytes[..left.min(bytes.len())]),
-            Token::Ext(kind, bytes) => {
-                write!(f, "ext({kind}, ")?;
-                binary(f, &bytes[..left.min(bytes.len())])?;
-                f.write_char(')')
-            }
-            Token::Array(_) => f.write_char('['),
-            Token::Map(_) => f.write_char('{'),
+    // `None` stops the walk because enough was shown.
+    let shown = walk(view, |step| match step {
+        Step::Close { map } => f.write_char(if map { '}' } else { ']' }).map_err(Some),
+        Step::Value { token, before, .. } => {
+            f.write_str(before).and_then(|()| show_token(token, f, left)).map_err(Some)?;
+            let size = match token {
+                Token::Str(bytes) | Token::Bin(bytes) | Token::Ext(_, bytes) => bytes.len() + 1,
+                _ => 1,
+            };
+            left = left.checked_sub(size).ok_or(None)?;
+            Ok(())
         }
-        .map_err(Some)?;
-        let size = match step {
-            Token::Str(bytes) | Token::Bin(bytes) | Token::Ext(_, bytes) => bytes.len() + 1,
-            _ => 1,
-        };
-        left = left.checked_sub(size).ok_or(None)?;
-        Ok(())
     });
     match shown {
         Ok(()) => Ok(()),
@@ -119,15 +99,27 @@ fn show(view: View<'_>, f: &mut fmt::Formatter<'_>, cap: usize) -> fmt::Result {
     }
 }
 
+fn show_token(token: Token<'_>, f: &mut fmt::Formatter<'_>, cap: usize) -> fmt::Result {
+    let capped = |bytes: &[u8]| cap.min(bytes.len());
+    match token {
+        Token::Nil => f.write_str("null"),
+        Token::Bool(yes) => write!(f, "{yes}"),
+        Token::Uint(n) => write!(f, "{n}"),
+        Token::Int(n) => write!(f, "{n}"),
+        Token::F32(x) => write!(f, "{x:?}"),
+        Token::F64(x) => write!(f, "{x:?}"),
+        Token::Str(bytes) => text(f, &bytes[..capped(bytes)]),
+        Token::Bin(bytes) => write!(f, "b\"{}\"", bytes[..capped(bytes)].escape_ascii()),
+        Token::Ext(kind, bytes) => write!(f, "ext({kind}, b\"{}\")", bytes[..capped(bytes)].escape_ascii()),
+        Token::Array(_) => f.write_char('['),
+        Token::Map(_) => f.write_char('{'),
+    }
+}
+
 fn text(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     f.write_char('"')?;
     for chunk in bytes.utf8_chunks() {
-        chunk.valid().escape_debug().fmt(f)?;
-        chunk.invalid().escape_ascii().fmt(f)?;
+        write!(f, "{}{}", chunk.valid().escape_debug(), chunk.invalid().escape_ascii())?;
     }
     f.write_char('"')
-}
-
-fn binary(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    write!(f, "b\"{}\"", bytes.escape_ascii())
 }
