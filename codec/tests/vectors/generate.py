@@ -1,8 +1,8 @@
 """Writes the golden vectors: bytes as real Python packs them, and what they mean.
 
-    python3 -m venv /tmp/vectors
-    /tmp/vectors/bin/pip install msgpack==1.2.4 u-msgpack-python==2.8.0 msgpack-numpy==0.4.8 numpy==2.4.6
-    /tmp/vectors/bin/python generate.py          # in this folder; rewrites msgpack.jsonl and numpy.jsonl
+    python3 -m venv venv
+    venv/bin/pip install msgpack==1.2.4 u-msgpack-python==2.8.0 msgpack-numpy==0.4.8 numpy==2.4.6
+    venv/bin/python generate.py          # in this folder; rewrites msgpack.jsonl and numpy.jsonl
 
 One JSON object per line: `name`, `hex` (with `61*300` for a run of 300 equal bytes), `value`, and `same` = whether our encoder must
 give these very bytes back (false for forms that Python reads but would not write itself).
