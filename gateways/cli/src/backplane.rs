@@ -1,0 +1,150 @@
+//! `multiplane backplane`: the forwarding point that components meet at.
+
+use crate::failure::{Failure, say};
+use crate::links::{NAME, PUBLISHER_PORT, SUBSCRIBER_PORT};
+use crate::shutdown::Shutdown;
+use crate::table::grouped;
+use multiplane_bus::{Backplane, OnSlow, RoutingSpec};
+use std::io::{self, Write};
+use std::net::{IpAddr, UdpSocket};
+use std::time::Duration;
+
+/// How long the end may take to send what has arrived.
+const DRAIN: Duration = Duration::from_millis(400);
+
+/// Run a backplane: components publish into its publisher port and receive from its subscriber port
+///
+/// Takes the flags of Python Banyan's backplane, and Python Banyan components join it as they are. Ends on Ctrl-C, and
+/// then says on standard error how many messages it received, forwarded and dropped.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  multiplane backplane
+  multiplane backplane -n BP2 -p 43126 -s 43127
+  multiplane backplane --bind 0.0.0.0        reachable from other machines: nobody is asked who they are")]
+pub(crate) struct Args {
+    /// Name for the banner and the routing specification
+    #[arg(short, long)]
+    name: Option<String>,
+
+    /// The port that components publish into; 0 for any free one
+    #[arg(short, long, value_name = "PORT", default_value_t = PUBLISHER_PORT)]
+    publisher_port: u16,
+
+    /// The port that components receive from; 0 for any free one
+    #[arg(short, long, value_name = "PORT", default_value_t = SUBSCRIBER_PORT)]
+    subscriber_port: u16,
+
+    /// Accepted for Python Banyan's command lines, and ignored: nothing here sleeps between two looks
+    #[arg(short = 't', long = "loop-time", value_name = "SECONDS")]
+    _loop_time: Option<String>,
+
+    /// The address to listen at: one of this machine, or 0.0.0.0 for all
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    bind: String,
+
+    /// What happens when a subscriber is too slow and its queue is full
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = Slow::DropNewest)]
+    on_slow: Slow,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Slow {
+    /// It loses the new message, and that is counted; the others get it
+    DropNewest,
+    /// All publishers wait for it: nothing is lost, and one stalled subscriber stalls everybody
+    Block,
+}
+
+pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
+    shutdown.watch();
+    let on_slow = match args.on_slow {
+        Slow::DropNewest => OnSlow::DropNewest,
+        Slow::Block => OnSlow::Block,
+    };
+    let backplane = Backplane::builder(args.name.as_deref().unwrap_or(NAME))
+        .bind(&args.bind)
+        .publisher_port(args.publisher_port)
+        .subscriber_port(args.subscriber_port)
+        .on_slow(on_slow)
+        .start()?;
+    // Banyan's launcher looks for a process of exactly this name; where that cannot be had, nothing else needs it.
+    let _ = std::fs::write("/proc/self/comm", "backplane");
+    banner(args.name.as_deref(), &backplane)?;
+    if !is_loopback(&args.bind) {
+        say(format_args!(
+            "multiplane: warning: listening at {}: nothing asks who connects, so everybody who can reach this machine \
+             can read and publish everything; without --bind only this machine can",
+            args.bind
+        ));
+    }
+    shutdown.wait();
+    let stats = backplane.close(DRAIN);
+    say(format_args!(
+        "received {}, forwarded {}, dropped {}",
+        grouped(stats.received),
+        grouped(stats.forwarded),
+        grouped(stats.dropped)
+    ));
+    Ok(())
+}
+
+/// Scripts written for Python Banyan look for the lines with the address and the two ports.
+fn banner(name: Option<&str>, backplane: &Backplane) -> Result<(), Failure> {
+    let mut route = backplane.route().topics([""]);
+    if !is_loopback(backplane.host()) {
+        route.host = reachable_address(backplane.host());
+    }
+    let (host, subscriber, publisher) =
+        (route.host.clone(), backplane.subscriber_port(), backplane.publisher_port());
+    let title = name.map_or_else(String::new, |name| format!("{name} "));
+    let stars = "*".repeat(60);
+    let mut out = io::stdout().lock();
+    writeln!(out, "\n{stars}")?;
+    writeln!(out, "{title}Backplane IP address: {host}")?;
+    writeln!(out, "Subscriber Port = {subscriber}")?;
+    writeln!(out, "Publisher  Port = {publisher}")?;
+    writeln!(out, "{stars}")?;
+    writeln!(out, "A Python component joins with:  monitor -b {host} -s {subscriber} -p {publisher}")?;
+    writeln!(
+        out,
+        "A Multiplane one with:          multiplane echo -b {host} -s {subscriber} -p {publisher}"
+    )?;
+    // A name that no file can hold is fine for a banner.
+    if let Ok(spec) = RoutingSpec::builder().backplane(route).build() {
+        writeln!(out, "Its routing specification (\"[]\" asks for every topic):")?;
+        spec.to_string().lines().try_for_each(|line| writeln!(out, "  {line}"))?;
+    }
+    Ok(out.flush()?)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The address under which others reach this machine when it listens at all of its own. Connecting a datagram socket
+/// sends nothing, and tells the address that would be used.
+fn reachable_address(host: &str) -> String {
+    let (any, elsewhere) = match host.trim_start_matches('[').trim_end_matches(']') {
+        "0.0.0.0" | "*" => ("0.0.0.0:0", "192.0.2.1:9"),
+        "::" => ("[::]:0", "[2001:db8::1]:9"),
+        host => return host.to_owned(),
+    };
+    let asked = UdpSocket::bind(any).and_then(|socket| {
+        socket.connect(elsewhere)?;
+        socket.local_addr()
+    });
+    asked.map_or_else(|_| host.to_owned(), |address| address.ip().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn loopback_is_known_in_every_spelling() {
+        assert!(["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"].into_iter().all(is_loopback));
+        assert!(!["0.0.0.0", "*", "::", "10.0.0.1", "example.org"].into_iter().any(is_loopback));
+    }
+}
