@@ -1,7 +1,7 @@
 //! What happens to links, told to whoever asks.
 
 use crate::message::BackplaneId;
-use multiplane_ring::queue::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use multiplane_ring::queue::{Receiver, Sender, TrySendError, bounded};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -60,10 +60,7 @@ impl Events {
     /// The next event, waiting at most `timeout`; `None` when there was none in that time or the bus is closed.
     #[must_use]
     pub fn recv_timeout(&self, timeout: Duration) -> Option<LinkEvent> {
-        match self.receiver.recv_timeout(timeout) {
-            Ok(event) => Some(event),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.receiver.recv_timeout(timeout).ok()
     }
 
     /// The next event if there is one.

@@ -66,7 +66,8 @@ pub struct Route {
     pub host: String,
     /// The port to receive from (43125 by habit). `None`: receive nothing.
     pub subscriber_port: Option<u16>,
-    /// The topic prefixes to ask for; an empty one asks for everything. Ignored without a subscriber port.
+    /// The topic prefixes to ask for from the start; an empty one asks for everything. Ignored without a subscriber
+    /// port.
     pub topics: Vec<String>,
     /// The port to publish into (43124 by habit). `None`: publish nothing.
     pub publisher_port: Option<u16>,
@@ -229,7 +230,9 @@ impl FromStr for RoutingSpec {
     }
 }
 
-/// Writes the CSV file that parses into the same specification.
+/// Writes the CSV file that parses into the same specification. One exception: a route with a subscriber port and no
+/// topics yet, which only a builder makes, has no spelling in a file, where the empty cell is an error and `"[]"` means
+/// everything.
 impl fmt::Display for RoutingSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", COLUMNS.join(","))?;

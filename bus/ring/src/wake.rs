@@ -34,7 +34,8 @@ impl SleepFlag {
     }
 }
 
-/// Wakes one worker that sleeps in `poll`, at the price of a system call only when it does sleep.
+/// Wakes one worker that sleeps in `poll`, at the price of a system call only when it does sleep. The descriptor is
+/// never read, so it is to be watched edge-triggered.
 #[derive(Debug)]
 pub struct Wake {
     flag: SleepFlag,
@@ -51,7 +52,7 @@ impl Wake {
         Ok(Self { flag: SleepFlag::new(), event })
     }
 
-    /// The descriptor to poll for readability.
+    /// The descriptor to watch.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
@@ -76,12 +77,9 @@ impl Wake {
         self.flag.prepare();
     }
 
-    /// Called by the owner when it is awake; `signalled` says that `poll` found the descriptor readable.
-    pub fn finish(&self, signalled: bool) {
+    /// Called by the owner when it is awake.
+    pub fn finish(&self) {
         self.flag.finish();
-        if signalled {
-            let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
-        }
     }
 }
 

@@ -164,9 +164,6 @@ fn route(route: &mut Route, names: &mut HashSet<String>) -> Result<(), Flaw> {
         }
         topic(text)?;
     }
-    if route.subscriber_port.is_some() && route.topics.is_empty() {
-        return Err((ProblemKind::EmptyTopics, 0..0));
-    }
     if route.subscriber_port.is_none() && route.publisher_port.is_none() {
         return Err((ProblemKind::NoPort, 0..0));
     }
