@@ -106,11 +106,11 @@ fn ten_messages(
             return Err(Failure::Failed(format!("message {message_number} came back as {reply:?}")));
         }
         screen.line(format_args!(
-            "  echo {{\"message_number\":{message_number}}}  ->  {} {}   {} by {}",
+            "  echo {{\"message_number\":{message_number}}}  ->  {} {}   by {} in {:>6}",
             reply.topic(),
             reply.payload().map_err(failed)?,
-            readable(took),
-            reply.backplane()
+            reply.backplane(),
+            readable(took)
         ))?;
     }
     let notice = answer(&topology.notices, "no notification")?;
