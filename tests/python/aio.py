@@ -17,6 +17,7 @@ async def main():
         publisher_port=sys.argv[2],
         process_name="aio",
         subscriber_list=["question"],
+        event_loop=asyncio.get_running_loop(),
     )
     await component.begin()
     print("READY", flush=True)
