@@ -70,7 +70,8 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         .start()?;
     // Banyan's launcher looks for a process of exactly this name; where that cannot be had, nothing else needs it.
     let _ = std::fs::write("/proc/self/comm", "backplane");
-    banner(args.name.as_deref(), &backplane)?;
+    // A banner that nobody reads is no reason not to forward.
+    let _ = banner(args.name.as_deref(), &backplane);
     if !is_loopback(&args.bind) {
         say(format_args!(
             "multiplane: warning: listening at {}: nothing asks who connects, so everybody who can reach this machine \
@@ -90,7 +91,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
 }
 
 /// Scripts written for Python Banyan look for the lines with the address and the two ports.
-fn banner(name: Option<&str>, backplane: &Backplane) -> Result<(), Failure> {
+fn banner(name: Option<&str>, backplane: &Backplane) -> io::Result<()> {
     let mut route = backplane.route().topics([""]);
     if !is_loopback(backplane.host()) {
         route.host = reachable_address(backplane.host());
@@ -115,7 +116,7 @@ fn banner(name: Option<&str>, backplane: &Backplane) -> Result<(), Failure> {
         writeln!(out, "Its routing specification (\"[]\" asks for every topic):")?;
         spec.to_string().lines().try_for_each(|line| writeln!(out, "  {line}"))?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }
 
 fn is_loopback(host: &str) -> bool {

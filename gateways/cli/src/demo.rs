@@ -35,6 +35,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
+    play(args, shutdown).map_err(|failure| match failure {
+        // Whoever asks for the exit code wants to know of the end, too.
+        Failure::PipeClosed => Failure::Told(1),
+        failure => failure,
+    })
+}
+
+fn play(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
     shutdown.watch();
     let screen = &mut Screen::new();
     let topology = start(screen)?;

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let deadline = args.timeout.and_then(|timeout| started.checked_add(timeout));
     let mut printer =
         Printer { out: io::stdout().lock(), format: args.format, buffer: Vec::new(), printed: 0 };
-    let mut links = LinkNews { started, waiting: false };
+    let mut links = LinkNews { started, waited: false, missed: false };
     loop {
         links.tell(&bus);
         let now = now();
@@ -128,18 +128,21 @@ impl Printer {
     }
 }
 
-/// Tells of links that are waited for. The log tells of those that are lost.
+/// Tells of links that are waited for, and of their coming. The log tells of those that are lost.
 struct LinkNews {
     started: Instant,
-    waiting: bool,
+    waited: bool,
+    /// Some link was missed, so its coming is news.
+    missed: bool,
 }
 
 impl LinkNews {
     fn tell(&mut self, bus: &Bus) {
-        if !self.waiting && now() >= self.started + PATIENCE {
-            self.waiting = true;
+        if !self.waited && now() >= self.started + PATIENCE {
+            self.waited = true;
             for (stats, route) in bus.stats().iter().zip(bus.routing().routes()) {
                 if stats.subscriber_link == Some(LinkState::Connecting) {
+                    self.missed = true;
                     say(format_args!(
                         "multiplane: waiting for {} at {}: is a backplane running there? (`multiplane backplane` \
                          starts one; this goes on by itself when it comes)",
@@ -150,8 +153,12 @@ impl LinkNews {
             }
         }
         while let Some(event) = bus.events().try_recv() {
-            if let (LinkEvent::LinkUp { backplane, .. }, true) = (event, self.waiting) {
-                say(format_args!("multiplane: linked to {backplane}"));
+            match event {
+                LinkEvent::LinkUp { backplane, .. } if self.missed => {
+                    say(format_args!("multiplane: linked to {backplane}"));
+                }
+                LinkEvent::LinkDown { .. } => self.missed = true,
+                _ => {}
             }
         }
     }

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     topic: String,
 
     /// Payload: JSON text, `@FILE` to read it from a file, `@-` from the standard input
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     payload: String,
 
     /// What PAYLOAD is

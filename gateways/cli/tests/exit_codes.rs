@@ -98,6 +98,12 @@ fn an_open_backplane_warns() {
 }
 
 #[test]
+fn the_process_has_the_name_that_launchers_look_for() {
+    let backplane = Backplane::start("");
+    assert_eq!(backplane.process.name(), "backplane");
+}
+
+#[test]
 fn the_banner_says_how_to_join() {
     let backplane = Multiplane::start("backplane -p 0 -s 0");
     backplane.line("Backplane IP address: 127.0.0.1");

@@ -154,3 +154,18 @@ fn echo_started_first_waits_for_its_backplane() {
     assert_eq!(run(&format!("publish topic 1 {links} --wait-for-subscriber=20")).code, Some(0));
     assert_eq!(echo.ended().stdout, "BP1 topic 1\n");
 }
+
+#[test]
+fn echo_outlives_its_backplane() {
+    let backplane = Backplane::start("");
+    let links = backplane.flags();
+    let echo = Multiplane::start(&format!("echo {links} --count 2"));
+    assert_eq!(run(&format!("publish topic 1 {links} --wait-for-subscriber=20")).code, Some(0));
+    echo.line("BP1 topic 1");
+    drop(backplane);
+    echo.complaint("link down");
+    let _backplane = Multiplane::start(&format!("backplane {links}"));
+    echo.complaint("linked to BP1");
+    assert_eq!(run(&format!("publish topic -2 {links} --wait-for-subscriber=20")).code, Some(0));
+    assert_eq!(echo.ended().stdout, "BP1 topic -2\n");
+}

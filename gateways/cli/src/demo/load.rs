@@ -79,6 +79,11 @@ impl<'a> Load<'a> {
             }
         }
         let highest = rate(self, now());
+        if self.answered == before {
+            return Err(Failure::Failed(format!(
+                "no reply came within {time:?} of load; give it more --seconds"
+            )));
+        }
         self.finish(|_, _| {})?;
         let (time, shown) = (time.as_secs_f64(), grouped(highest as u64));
         self.screen.progress_ends(format_args!(

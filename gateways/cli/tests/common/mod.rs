@@ -5,7 +5,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ pub(crate) struct Multiplane {
     stdout: Lines,
     stderr: Lines,
     exit: Receiver<ExitStatus>,
+    /// Open as long as this is kept: waiting for a child would close it.
+    _stdin: Option<ChildStdin>,
 }
 
 /// How it ended, and all that it said and nobody had waited for.
@@ -90,10 +92,10 @@ impl Multiplane {
             Some(stdout) => Lines::of(stdout),
             None => Lines::of(std::io::empty()),
         };
-        let pid = Pid::from_child(&child);
+        let (pid, stdin) = (Pid::from_child(&child), child.stdin.take());
         let (sender, exit) = channel();
         std::thread::spawn(move || sender.send(child.wait().unwrap()));
-        Self { pid, arguments: arguments.to_owned(), stdout, stderr, exit }
+        Self { pid, arguments: arguments.to_owned(), stdout, stderr, exit, _stdin: stdin }
     }
 
     /// The next line of standard output that contains `part`.
@@ -108,6 +110,12 @@ impl Multiplane {
 
     pub(crate) fn interrupt(&self) {
         kill_process(self.pid, Signal::INT).unwrap();
+    }
+
+    /// Its name in a list of processes.
+    pub(crate) fn name(&self) -> String {
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid.as_raw_nonzero())).unwrap();
+        name.trim_end().to_owned()
     }
 
     /// Waits until Ctrl-C is listened to.
@@ -151,6 +159,8 @@ impl Drop for Multiplane {
     fn drop(&mut self) {
         if self.exit.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
             let _ = kill_process(self.pid, Signal::KILL);
+            // Its ports are free when this returns.
+            let _ = self.exit.recv_timeout(PATIENCE);
         }
     }
 }
