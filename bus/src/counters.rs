@@ -132,7 +132,8 @@ impl Counters {
             transport: self.transport.get(),
             unsent: 0,
         };
-        if links.0 == Some(LinkState::Closed) {
+        let closed = links.0 == Some(LinkState::Closed);
+        if closed {
             dropped.unsent = accepted.saturating_sub(sent + dropped.total());
         }
         BackplaneStats {
@@ -141,7 +142,7 @@ impl Counters {
             subscriber_link: links.1,
             accepted,
             refused: self.refused.get(),
-            queued,
+            queued: if closed { 0 } else { queued },
             sent,
             dropped,
             received: self.received.get(),

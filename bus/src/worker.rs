@@ -26,11 +26,11 @@ use crate::message::{Arena, Message};
 use crate::outbox::Outbox;
 use crate::shared::{BusShared, WorkerShared};
 use command::Ended;
+use mio::unix::SourceFd;
 use multiplane_core::Budget;
 use multiplane_ring::Wait;
 use multiplane_ring::queue::{Receiver, Sender};
 use receiving::{Arrival, Inboxes, MAIN};
-use mio::unix::SourceFd;
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -187,7 +187,9 @@ impl Worker {
             let n = token / 4;
             match token % 4 {
                 RECEIVE => self.subscribers.get_mut(n).into_iter().for_each(|link| link.hot = true),
-                RECEIVE_MONITOR => self.subscribers.get_mut(n).into_iter().for_each(|link| link.handle_signals(now)),
+                RECEIVE_MONITOR => {
+                    self.subscribers.get_mut(n).into_iter().for_each(|link| link.handle_signals(now))
+                }
                 SEND => self.publishers.get_mut(n).into_iter().for_each(|link| {
                     link.pending = true;
                     link.blocked = false;

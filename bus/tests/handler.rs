@@ -1,0 +1,205 @@
+//! Handlers and their outbox.
+#![allow(missing_docs)]
+
+mod common;
+use common::*;
+use multiplane_bus::{Budget, BusError, PublishError};
+use std::sync::mpsc;
+
+#[test]
+fn a_handler_answers_on_the_backplane_that_asked_and_on_another() {
+    let (first, second) = (backplane("BP1"), backplane("BP2"));
+    let server =
+        builder("server", [first.route().topics(["ask"]), second.route().topics(["ask"])]).start().unwrap();
+    let client = builder("client", [first.route().topics(["reply"]), second.route().topics(["notice"])])
+        .start()
+        .unwrap();
+    let notices = server.publisher("BP2").unwrap();
+    let stop = server.stop_handle();
+    let running = std::thread::spawn(move || {
+        server.run(move |message, outbox| {
+            outbox.publish_raw(message.backplane(), "reply", message.payload_bytes())?;
+            outbox.publish(&notices, "notice", message.backplane().name())?;
+            Ok(())
+        })
+    });
+    let subscriber = client.subscriber().unwrap();
+    let asking = client.publisher("BP1").unwrap();
+    asking.wait_for_subscriber("ask", LONG).unwrap();
+    for n in 0..10 {
+        asking.publish("ask", &n).unwrap();
+        let (mut reply, mut notice) = (None, None);
+        for _ in 0..2 {
+            let message = subscriber.recv_timeout(LONG).unwrap();
+            match message.topic() {
+                "reply" => reply = Some((message.backplane().name(), message.decode::<u32>().unwrap())),
+                _ => notice = Some((message.backplane().name(), message.decode::<String>().unwrap())),
+            }
+        }
+        assert_eq!(reply, Some(("BP1", n)));
+        assert_eq!(notice, Some(("BP2", "BP1".to_owned())));
+    }
+    stop.stop();
+    running.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_handler_that_fails_is_counted_and_goes_on() {
+    let backplane = backplane("BP1");
+    let bus = bus("fails", &backplane, &["x"]);
+    let publisher = bus.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    publisher.publish_raw("x", b"\xc1 is no MessagePack").unwrap();
+    publisher.publish("x", &7).unwrap();
+    let (seen, sees) = mpsc::channel();
+    bus.run(move |message, outbox| {
+        let n: u32 = message.decode()?;
+        seen.send(n)?;
+        outbox.stop();
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(sees.recv().unwrap(), 7);
+    assert_eq!((stats(&bus).handler_errors, stats(&bus).delivered), (1, 2));
+}
+
+#[test]
+fn a_handler_that_panics_ends_with_a_report_and_leaves_the_links_alone() {
+    let backplane = backplane("BP1");
+    let bus = bus("panics", &backplane, &["x"]);
+    let publisher = bus.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    publisher.publish("x", &1).unwrap();
+    publisher.publish("x", &2).unwrap();
+    let error = bus.run(|_, _| panic!("the user's fault")).unwrap_err();
+    assert_eq!(error, BusError::HandlerPanicked { message: "the user's fault".into() });
+    // The next one takes over where the first stopped.
+    let subscriber = bus.subscriber().unwrap();
+    assert_eq!(subscriber.recv_timeout(LONG).unwrap().decode::<u32>().unwrap(), 2);
+}
+
+#[test]
+fn waiting_calls_on_the_worker_are_refused_instead_of_never_ending() {
+    let backplane = blocking_backplane("BP1");
+    let budget = Budget { publish_queue: 4, ..Budget::default() };
+    let bus = builder("inside", [backplane.route().topics(["go"])]).budget(budget).start().unwrap();
+    let publisher = bus.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("go", LONG).unwrap();
+    publisher.publish("go", &()).unwrap();
+    let (tell, told) = mpsc::channel();
+    bus.run(move |_, outbox| {
+        // The queue of 4 is emptied by this very thread.
+        let mut refused = None;
+        for n in 0..10 {
+            if let Err(error) = publisher.publish("x", &n) {
+                refused = Some(error);
+            }
+        }
+        let waited = publisher.wait_for_subscriber("x", LONG);
+        outbox.stop();
+        tell.send((refused, waited))?;
+        Ok(())
+    })
+    .unwrap();
+    let (refused, waited) = told.recv().unwrap();
+    assert!(matches!(refused, Some(PublishError::WouldDeadlock { .. })), "{refused:?}");
+    assert_eq!(waited, Err(BusError::OnWorker { call: "wait_for_subscriber" }));
+}
+
+#[test]
+fn a_handler_subscribes_and_unsubscribes() {
+    let backplane = backplane("BP1");
+    let bus = bus("learns", &backplane, &["first"]);
+    let publisher = bus.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("first", LONG).unwrap();
+    publisher.publish("first", &()).unwrap();
+    let (tell, told) = mpsc::channel();
+    let stop = bus.stop_handle();
+    let running = std::thread::spawn(move || {
+        bus.run(move |message, outbox| {
+            outbox.subscribe("BP1", "second")?;
+            outbox.unsubscribe("BP1", "first")?;
+            tell.send(message.topic().to_owned())?;
+            Ok(())
+        })
+    });
+    assert_eq!(told.recv().unwrap(), "first");
+    publisher.wait_for_subscriber("second", LONG).unwrap();
+    publisher.publish("second", &()).unwrap();
+    assert_eq!(told.recv().unwrap(), "second");
+    until("nobody wants the first any more", || {
+        publisher.wait_for_subscriber("first", std::time::Duration::ZERO).is_err()
+    });
+    stop.stop();
+    running.join().unwrap().unwrap();
+}
+
+#[test]
+fn each_of_several_workers_has_its_handler_and_reaches_all_backplanes() {
+    let planes: Vec<_> = (0..4).map(|n| backplane(&format!("BP{n}"))).collect();
+    let server = builder("server", planes.iter().map(|plane| plane.route().topics(["ask"])));
+    let server = server.workers(3).start().unwrap();
+    assert_eq!(server.run(|_, _| Ok(())).unwrap_err(), BusError::SeveralWorkers { workers: 3 });
+    let client =
+        builder("client", planes.iter().map(|plane| plane.route().topics(["reply"]))).start().unwrap();
+    let subscriber = client.subscriber().unwrap();
+    let to_first = server.publisher("BP0").unwrap();
+    let stop = server.stop_handle();
+    let running = std::thread::spawn(move || {
+        server.run_each(|worker| {
+            let to_first = to_first.clone();
+            move |message, outbox| {
+                // BP0 belongs to worker 0; the others reach it through its queue.
+                outbox.publish(&to_first, "reply", &(worker, message.backplane().name()))?;
+                Ok(())
+            }
+        })
+    });
+    for (n, plane) in planes.iter().enumerate() {
+        let publisher = client.publisher(plane.name()).unwrap();
+        publisher.wait_for_subscriber("ask", LONG).unwrap();
+        publisher.publish("ask", &()).unwrap();
+        let reply = subscriber.recv_timeout(LONG).unwrap();
+        assert_eq!(reply.backplane(), "BP0");
+        assert_eq!(reply.decode::<(usize, String)>().unwrap(), (n % 3, plane.name().to_owned()));
+    }
+    stop.stop();
+    running.join().unwrap().unwrap();
+}
+
+/// A handler that answers more than the link takes is held back, and nothing gets lost or out of order.
+#[test]
+fn an_outbox_under_pressure_holds_its_handler_back() {
+    let (asks, answers) = (blocking_backplane("asks"), blocking_backplane("answers"));
+    let mut to_asks = asks.route().topics(["x"]);
+    to_asks.publisher_port = None;
+    let server = builder("server", [to_asks, answers.route()]).budget(small()).start().unwrap();
+    let out = server.publisher("answers").unwrap();
+    let receiver = builder("receiver", [answers.route().topics(["y"])]).start().unwrap();
+    out.wait_for_subscriber("y", LONG).unwrap();
+    let sender = builder("sender", [asks.route()]).start().unwrap();
+    let publisher = sender.publisher("asks").unwrap();
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    let stop = server.stop_handle();
+    let running = std::thread::spawn(move || {
+        let padding = "p".repeat(50_000);
+        let ended = server.run(move |message, outbox| {
+            outbox.publish(&out, "y", &(message.decode::<u32>()?, &padding))?;
+            Ok(())
+        });
+        (ended, server.stats())
+    });
+    let sending = std::thread::spawn(move || (0..2000u32).all(|n| publisher.publish("x", &n).is_ok()));
+    // Nobody takes the answers until the sender feels it: its queue is full and stays full.
+    until("the pressure reaches the sender", || stats(&sender).queued >= 1000 || sending.is_finished());
+    let subscriber = receiver.subscriber().unwrap();
+    for n in 0..2000u32 {
+        let (number, _) = subscriber.recv_timeout(LONG).unwrap().decode::<(u32, String)>().unwrap();
+        assert_eq!(number, n);
+    }
+    assert!(sending.join().unwrap());
+    stop.stop();
+    let (ended, stats) = running.join().unwrap();
+    ended.unwrap();
+    assert_eq!((stats[0].delivered, stats[0].handler_errors, stats[1].refused), (2000, 0, 0));
+}

@@ -1,0 +1,199 @@
+//! What becomes of what is published: verbs, back-pressure, books, trailers, broadcast.
+#![allow(missing_docs)]
+
+mod common;
+use common::*;
+use multiplane_bus::{Budget, BusError, LinkState, OnSlow, PublishError};
+use std::time::Duration;
+
+/// A backplane that blocks, with a subscriber that takes nothing, and a sender with bounds of 8 everywhere.
+fn jammed() -> (multiplane_bus::Backplane, multiplane_bus::Bus, multiplane_bus::Bus) {
+    let backplane = multiplane_bus::Backplane::builder("BP1").publisher_port(0).subscriber_port(0);
+    let backplane = backplane.on_slow(OnSlow::Block).budget(small()).start().unwrap();
+    let stalled = builder("stalled", [backplane.route().topics(["x"])]).budget(small()).start().unwrap();
+    let sender = builder("sender", [backplane.route()]).budget(small()).start().unwrap();
+    sender.publisher("BP1").unwrap().wait_for_subscriber("x", LONG).unwrap();
+    (backplane, stalled, sender)
+}
+
+#[test]
+fn each_verb_has_its_patience_and_the_books_close() {
+    let (_backplane, stalled, sender) = jammed();
+    let publisher = sender.publisher("BP1").unwrap();
+    let payload = vec![0; 100_000];
+    let mut accepted = 0;
+    // Socket buffers take some megabytes before the pressure reaches us.
+    while publisher.publish_raw_timeout("x", &payload, Duration::from_millis(300)).is_ok() {
+        accepted += 1;
+    }
+    let full = |result: Result<(), PublishError>| assert!(matches!(result, Err(PublishError::Full { .. })));
+    full(publisher.try_publish_raw("x", &payload));
+    full(publisher.try_publish("x", &1));
+    full(publisher.publish_timeout("x", &1, Duration::from_millis(1)));
+    let counted = stats(&sender);
+    assert_eq!((counted.accepted, counted.refused, counted.queued), (accepted, 4, 8));
+    // One that the link refused is in the worker's hand.
+    assert_eq!(counted.accepted, counted.sent + counted.queued + 1);
+
+    // The waiting verb waits, and gets through when somebody takes.
+    let waiting = std::thread::spawn(move || publisher.publish("x", &"the last").is_ok());
+    let subscriber = stalled.subscriber().unwrap();
+    for _ in 0..accepted {
+        assert_eq!(subscriber.recv_timeout(LONG).unwrap().payload_bytes().len(), 100_000);
+    }
+    assert_eq!(subscriber.recv_timeout(LONG).unwrap().decode::<String>().unwrap(), "the last");
+    assert!(waiting.join().unwrap());
+    let counted = stats(&sender);
+    assert_eq!((counted.sent, counted.queued), (accepted + 1, 0));
+    assert_published_books_close(&counted);
+}
+
+#[test]
+fn closing_in_time_reports_what_could_not_be_sent() {
+    let (_backplane, _stalled, sender) = jammed();
+    let publisher = sender.publisher("BP1").unwrap();
+    let payload = vec![0; 100_000];
+    while publisher.publish_raw_timeout("x", &payload, Duration::from_millis(300)).is_ok() {}
+    let report = sender.close(Duration::from_millis(200));
+    assert_eq!(report.unsent.len(), 1);
+    assert_eq!(report.unsent[0].backplane, "BP1");
+    assert_eq!(report.unsent[0].messages, 9, "the queue, and the one in hand");
+    assert_published_books_close(&report.stats[0]);
+    assert!(matches!(publisher.publish("x", &1), Err(PublishError::Closed)));
+    assert_eq!(publisher.wait_for_subscriber("x", LONG), Err(BusError::Closed));
+}
+
+#[test]
+fn closing_flushes_what_was_accepted() {
+    let backplane = blocking_backplane("BP1");
+    let receiver = bus("receiver", &backplane, &["x"]);
+    let subscriber = receiver.subscriber().unwrap();
+    let sender = builder("sender", [backplane.route()]).start().unwrap();
+    let publisher = sender.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    for n in 0..50_000u32 {
+        publisher.publish("x", &n).unwrap();
+    }
+    let closing = std::thread::spawn(move || sender.close(LONG));
+    for n in 0..50_000u32 {
+        assert_eq!(subscriber.recv_timeout(LONG).unwrap().decode::<u32>().unwrap(), n);
+    }
+    let report = closing.join().unwrap();
+    assert_eq!(report.unsent, []);
+    assert_eq!(report.stats[0].publisher_link, Some(LinkState::Closed));
+}
+
+#[test]
+fn a_subscriber_drains_and_then_hears_that_the_bus_is_closed() {
+    let backplane = backplane("BP1");
+    let bus = bus("both", &backplane, &["x"]);
+    let (publisher, subscriber) = (bus.publisher("BP1").unwrap(), bus.subscriber().unwrap());
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    for n in 0..3 {
+        publisher.publish("x", &n).unwrap();
+    }
+    until("all three are in the inbox", || subscriber.len() == 3);
+    drop(bus);
+    assert_eq!(subscriber.into_iter().count(), 3);
+    assert!(subscriber.recv().is_err());
+}
+
+#[test]
+fn what_nobody_wants_is_dropped_and_counted() {
+    let backplane = backplane("BP1");
+    let bus = bus("alone", &backplane, &["x"]);
+    let publisher = bus.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    let error = publisher.wait_for_subscriber("y", Duration::from_millis(50)).unwrap_err();
+    assert_eq!(error.to_string(), "nobody subscribed to \"y\" on BP1 within 50ms");
+    for _ in 0..10 {
+        publisher.publish("y", &1).unwrap();
+    }
+    publisher.publish("x", &1).unwrap();
+    until("all are done with", || stats(&bus).queued == 0 && stats(&bus).sent == 1);
+    let stats = stats(&bus);
+    assert_eq!((stats.sent, stats.dropped.no_subscriber), (1, 10));
+    assert_published_books_close(&stats);
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_stays_the_callers() {
+    let backplane = backplane("BP1");
+    let budget = Budget { message_bytes: 100_000, ..Budget::default() };
+    let bus = builder("large", [backplane.route()]).budget(budget).start().unwrap();
+    let publisher = bus.publisher("BP1").unwrap();
+    let error = publisher.publish_raw("x", &[0; 100_000]).unwrap_err().to_string();
+    assert_eq!(error, "the message of 100001 bytes is over the limit of 100000");
+    let error = publisher.publish_raw(&"t".repeat(65_537), &[]).unwrap_err().to_string();
+    assert_eq!(error, "the topic of 65537 bytes is over the limit of 65536");
+    let unwritable = std::collections::HashMap::from([(1, 1)]);
+    assert!(matches!(publisher.publish("x", &unwritable), Err(PublishError::Encode(_))));
+    assert_eq!((stats(&bus).accepted, stats(&bus).refused), (0, 3));
+}
+
+#[test]
+fn a_broadcast_goes_to_every_backplane_that_can_be_published_on() {
+    let (first, second, third) = (backplane("BP1"), backplane("BP2"), backplane("BP3"));
+    let mut deaf = third.route().topics(["x"]);
+    deaf.publisher_port = None;
+    let routes = [first.route().topics(["x"]), second.route().topics(["x"]), deaf];
+    let bus = builder("all", routes).workers(2).start().unwrap();
+    let subscriber = bus.subscriber().unwrap();
+    for name in ["BP1", "BP2"] {
+        bus.publisher(name).unwrap().wait_for_subscriber("x", LONG).unwrap();
+    }
+    let error = bus.publisher("BP3").unwrap_err();
+    assert_eq!(error, BusError::NotPublishing { backplane: "BP3".into() });
+    let error = bus.publisher("BP4").unwrap_err().to_string();
+    assert_eq!(error, "no backplane is named \"BP4\"; this bus has BP1, BP2, BP3");
+
+    let broadcast = bus.broadcast("x", &"all").unwrap();
+    assert_eq!((broadcast.accepted, broadcast.refused.len()), (2, 0));
+    let mut from: Vec<_> =
+        (0..2).map(|_| subscriber.recv_timeout(LONG).unwrap().backplane().name()).collect();
+    from.sort_unstable();
+    assert_eq!(from, ["BP1", "BP2"]);
+}
+
+#[test]
+fn a_trailer_rides_behind_the_payload_and_numbers_each_topic() {
+    let backplane = backplane("BP1");
+    let bus = bus("numbered", &backplane, &["a", "b"]);
+    let (plain, subscriber) = (bus.publisher("BP1").unwrap(), bus.subscriber().unwrap());
+    let numbered = plain.clone().with_trailer();
+    plain.wait_for_subscriber("a", LONG).unwrap();
+    plain.wait_for_subscriber("b", LONG).unwrap();
+    for topic in ["a", "b", "a"] {
+        numbered.publish(topic, &1).unwrap();
+    }
+    plain.publish("a", &1).unwrap();
+    let trailers: Vec<_> = (0..4).map(|_| subscriber.recv_timeout(LONG).unwrap().trailer()).collect();
+    let sequences: Vec<_> = trailers.iter().map(|trailer| trailer.map(|trailer| trailer.sequence)).collect();
+    assert_eq!(sequences, [Some(1), Some(1), Some(2), None]);
+    let ids: std::collections::HashSet<_> =
+        trailers.iter().flatten().map(|trailer| trailer.publisher).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!((stats(&bus).missed, stats(&bus).late), (0, 0));
+}
+
+#[test]
+fn a_slow_subscriber_loses_alone_and_the_backplane_counts() {
+    let backplane = multiplane_bus::Backplane::builder("BP1").publisher_port(0).subscriber_port(0);
+    let backplane = backplane.budget(small()).start().unwrap();
+    let _stalled = builder("stalled", [backplane.route().topics(["x"])]).budget(small()).start().unwrap();
+    let receiver = bus("receiver", &backplane, &["x"]);
+    let subscriber = receiver.subscriber().unwrap();
+    let sender = builder("sender", [backplane.route()]).start().unwrap();
+    let publisher = sender.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    // One at a time: the good one never has more than one message waiting.
+    let payload = vec![0; 100_000];
+    let mut sent = 0;
+    while backplane.stats().dropped < 100 {
+        publisher.publish_raw("x", &payload).unwrap();
+        sent += 1;
+        subscriber.recv_timeout(LONG).expect("the others' share");
+    }
+    let stats = backplane.stats();
+    assert_eq!((stats.received, stats.forwarded + stats.dropped), (sent, sent));
+}
