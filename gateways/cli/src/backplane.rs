@@ -21,7 +21,7 @@ const DRAIN: Duration = Duration::from_millis(400);
 Examples:
   multiplane backplane
   multiplane backplane -n BP2 -p 43126 -s 43127
-  multiplane backplane --bind 0.0.0.0        reachable from other machines: nobody is asked who they are")]
+  multiplane backplane --bind 0.0.0.0        open to other machines, to whoever comes")]
 pub(crate) struct Args {
     /// Name for the banner and the routing specification
     #[arg(short, long)]

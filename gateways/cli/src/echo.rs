@@ -29,10 +29,11 @@ const PIECE: usize = 64 * 1024;
 Examples:
   multiplane echo                                    everything on this machine's backplane
   multiplane echo reply notice --routing spec.csv    two topics on all backplanes of a file
-  multiplane echo sensors --count 1 --timeout 5      one message, or exit code 124 after five seconds
+  multiplane echo sensors --count 1 --timeout 5      one message within five seconds
   multiplane echo --format json | jq .payload")]
 pub(crate) struct Args {
     /// Topics to print: each stands for all that begin with it; none for every topic
+    #[arg(value_name = "TOPIC")]
     topics: Vec<String>,
 
     /// The form in which messages are printed

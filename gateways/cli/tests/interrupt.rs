@@ -93,6 +93,7 @@ fn demo_at_any_time() {
     for moment in ["== Two backplanes", "== Three components", "== A load"] {
         let demo = Multiplane::start("demo");
         demo.line(moment);
-        assert_eq!(demo.interrupted().code, Some(130), "{moment}");
+        let ended = demo.interrupted();
+        assert_eq!((ended.code, &ended.stderr[..]), (Some(130), ""), "{moment}");
     }
 }

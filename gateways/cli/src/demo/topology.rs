@@ -41,7 +41,7 @@ pub(super) struct Topology {
 /// The echo server, on a thread of its own.
 struct Server {
     stop: StopHandle,
-    thread: JoinHandle<(Bus, Result<(), BusError>)>,
+    thread: Option<JoinHandle<(Bus, Result<(), BusError>)>>,
 }
 
 pub(super) fn backplanes() -> Result<(Backplane, Backplane), Failure> {
@@ -86,8 +86,8 @@ impl Topology {
 
     /// Ends everybody, components first, and takes the counters of all of them. `answered` replies arrived.
     pub(super) fn close(self, replies: Subscriber, answered: u64) -> Result<Books, Failure> {
-        self.server.stop.stop();
-        let (server, outcome) = self.server.thread.join().map_err(|_| failed("the echo server panicked"))?;
+        let mut echo_server = self.server;
+        let (server, outcome) = echo_server.end().ok_or_else(|| failed("the echo server panicked"))?;
         outcome?;
         let (bp1, bp2) = self.backplanes;
         let server = server.close(CLOSE).stats;
@@ -122,7 +122,20 @@ impl Server {
         };
         let thread =
             std::thread::Builder::new().name("echo-server".to_owned()).spawn(serve).map_err(failed)?;
-        Ok(Self { stop, thread })
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Its bus, and how it ended; `None` if it panicked.
+    fn end(&mut self) -> Option<(Bus, Result<(), BusError>)> {
+        self.stop.stop();
+        self.thread.take()?.join().ok()
+    }
+}
+
+/// When the demo ends early, the server goes before its backplanes do, or it would complain of losing them.
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.end());
     }
 }
 
