@@ -115,10 +115,7 @@ fn answering_in_a_handler_allocates_nothing() {
         publisher.publish_raw("ask", &[0xc0]).unwrap();
         answers.load(Relaxed) > 0
     });
-    eventually("nothing is on its way", || {
-        let sent = sending.stats()[0].sent;
-        answering.stats()[0].delivered == sent && answers.load(Relaxed) == answering.stats()[0].sent
-    });
+    eventually("nothing is on its way", || answers.load(Relaxed) == sending.stats()[0].accepted);
     let rate = per_message("publish, handle, answer, handle", |messages| {
         let start = answers.load(Relaxed);
         for _ in 0..messages {
