@@ -167,7 +167,8 @@ impl Bus {
     }
 
     /// The inbox that gets everything the routing specification subscribes to, from all backplanes. What arrives
-    /// before this call waits in the links. Once per bus, and instead of [`run`](Self::run).
+    /// before this call waits in the links, unless [other subscribers](Self::subscriber_of) take from them already.
+    /// Once per bus, and instead of [`run`](Self::run).
     ///
     /// # Errors
     /// [`BusError::AlreadyReceiving`], [`BusError::Closed`].

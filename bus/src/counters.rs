@@ -20,6 +20,11 @@ impl Count {
         self.0.fetch_add(n, Relaxed);
     }
 
+    /// Only the one thread that writes it may call this.
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -80,7 +85,8 @@ pub struct BackplaneStats {
     pub delivered: u64,
     /// Messages that a full inbox lost, by its policy.
     pub inbox_full: u64,
-    /// Messages for an inbox whose owner is gone.
+    /// Messages for a receiver that is gone, or for that of the routing specification while it had not come yet and
+    /// others were listening.
     pub inbox_closed: u64,
     /// Messages that had arrived when the bus closed and that nobody took.
     pub undelivered: u64,

@@ -290,7 +290,9 @@ impl Worker {
         }
         let main_is_ready = match &self.handler {
             Some(_) => !self.held,
-            None => self.inboxes.senders.first().is_some_and(Option::is_some),
+            // While nobody has come for the messages of the routing specification, they wait in the link, unless that
+            // would keep others waiting, too.
+            None => self.inboxes.senders.first().is_some_and(Option::is_some) || !link.listens_only(MAIN),
         };
         main_is_ready || !link.listens(MAIN)
     }

@@ -180,20 +180,27 @@ fn a_trailer_rides_behind_the_payload_and_numbers_each_topic() {
 fn a_slow_subscriber_loses_alone_and_the_backplane_counts() {
     let backplane = multiplane_bus::Backplane::builder("BP1").publisher_port(0).subscriber_port(0);
     let backplane = backplane.budget(small()).start().unwrap();
-    let _stalled = builder("stalled", [backplane.route().topics(["x"])]).budget(small()).start().unwrap();
+    let stalled = builder("stalled", [backplane.route().topics(["x"])]).budget(small()).start().unwrap();
     let receiver = bus("receiver", &backplane, &["x"]);
     let subscriber = receiver.subscriber().unwrap();
     let sender = builder("sender", [backplane.route()]).start().unwrap();
     let publisher = sender.publisher("BP1").unwrap();
     publisher.wait_for_subscriber("x", LONG).unwrap();
     // One at a time: the good one never has more than one message waiting.
-    let payload = vec![0; 100_000];
+    let mut payload = vec![0; 100_000];
     let mut sent = 0;
     while backplane.stats().dropped < 100 {
+        payload[0] = sent as u8;
         publisher.publish_raw("x", &payload).unwrap();
         sent += 1;
         subscriber.recv_timeout(LONG).expect("the others' share");
     }
     let stats = backplane.stats();
-    assert_eq!((stats.received, stats.forwarded + stats.dropped), (sent, sent));
+    assert_eq!((stats.received, stats.copies), (sent, 2 * sent));
+    assert_eq!(stats.copies, stats.forwarded + stats.dropped + stats.lost + stats.queued, "{stats:?}");
+    // What the slow one did not lose it gets, the newest last.
+    let slow = stalled.subscriber().unwrap();
+    let got = (0..sent - stats.dropped).map(|_| slow.recv_timeout(LONG).unwrap().payload_bytes()[0]);
+    assert_eq!(got.last(), Some((sent - 1) as u8));
+    assert!(slow.is_empty());
 }

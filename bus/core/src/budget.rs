@@ -48,8 +48,15 @@ budget! {
     drain_batch, DRAIN_BATCH: usize = 256;
     /// Messages taken from the publish queues before the links are read again: sending must not starve receiving.
     flush_batch, FLUSH_BATCH: usize = 256;
-    /// libzmq's high-water mark per link and direction, in messages: ten times its default, which bursts overrun.
+    /// Messages that wait per link and direction in libzmq, or for one subscriber in a backplane: ten times libzmq's own
+    /// high-water mark, which bursts overrun.
     high_water_mark, HIGH_WATER_MARK: usize = 10_000;
+    /// Bytes that wait for one subscriber of a backplane, besides one message of any size: some seconds of a slow link.
+    subscriber_queue_bytes, SUBSCRIBER_QUEUE_BYTES: usize = 8 * 1024 * 1024;
+    /// Connections of one backplane; each costs a descriptor and some kilobytes.
+    connections, CONNECTIONS: usize = 10_000;
+    /// How long a connection may take for its handshake: a stranger must not keep a place by saying nothing.
+    handshake_deadline, HANDSHAKE_DEADLINE: Duration = Duration::from_secs(2);
     /// Bytes of one subscription's topic: it is kept for the life of a link, sent again after each reconnection, and
     /// compared with every message; a longer one is a mistake or an attack.
     subscription_topic_bytes, SUBSCRIPTION_TOPIC_BYTES: usize = 1024;

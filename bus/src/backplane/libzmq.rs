@@ -1,31 +1,21 @@
 //! The backplane on libzmq: a thread between an `XSUB` and an `XPUB` socket.
 //!
-//! Not `zmq_proxy`, because that counts nothing, loses silently, and hands on subscriptions that libzmq 4.3.4 writes
-//! wrongly.
+//! Not `zmq_proxy`, because that counts nothing, and hands on subscriptions that libzmq 4.3.4 writes wrongly. What
+//! libzmq drops it drops in silence: while a subscriber is full only the first message that it loses can be seen, so
+//! `dropped` is a lower bound here. The native engine knows each one, and is the default.
 
-use super::{BackplaneBuilder, OnSlow, Shared};
-use crate::io::zmq::{BindError, Context, Forwarded, Forwarder, Monitor, Monitors, Signal, SubscriptionFlow};
+use super::{BackplaneBuilder, BackplaneError, OnSlow, Shared};
+use crate::counters::Count;
+use crate::io::zmq::{BindError, Context, Forwarded, Forwarder, Monitor, Signal, SubscriptionFlow};
 use crate::worker::{RateLimit, now, poll};
-use multiplane_core::Budget;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use zmq::{POLLIN, PollItem};
 
 /// Subscription changes handled before messages have their turn again.
 const SUBSCRIPTION_BATCH: usize = 4096;
-
-pub(super) fn bind(
-    context: &Context,
-    host: &str,
-    ports: (u16, u16),
-    budget: &Budget,
-) -> Result<(Forwarder, Monitors, (u16, u16)), BindError> {
-    let (forwarder, monitors) = Forwarder::bind(context, host, ports, budget)?;
-    let ports = forwarder.ports().map_err(|error| BindError { endpoint: host.to_owned(), error })?;
-    Ok((forwarder, monitors, ports))
-}
 
 pub(super) struct Forwarding {
     shared: Arc<Shared>,
@@ -54,7 +44,7 @@ impl Connections {
         Self { monitor, count: 0, failed: 0 }
     }
 
-    fn update(&mut self, shown: &AtomicU64) {
+    fn update(&mut self, shown: &Count) {
         while let Some(signal) = self.monitor.next() {
             match signal {
                 Signal::Connected => self.count += 1,
@@ -64,7 +54,7 @@ impl Connections {
                 Signal::Retried => {}
             }
         }
-        shown.store(self.count, Relaxed);
+        shown.set(self.count);
     }
 }
 
@@ -80,25 +70,31 @@ enum Turn {
 }
 
 impl Forwarding {
-    pub(super) fn new(
+    /// Binds both ports; also says which.
+    pub(super) fn bind(
         shared: Arc<Shared>,
-        forwarder: Forwarder,
-        monitors: Monitors,
-        context: Context,
         builder: &BackplaneBuilder,
-    ) -> Self {
-        Self {
+    ) -> Result<(Self, (u16, u16)), BackplaneError> {
+        let context = Context::new();
+        let host = builder.host.trim_start_matches('[').trim_end_matches(']');
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let bound = Forwarder::bind(&context, &host, builder.ports, &builder.budget);
+        let (forwarder, monitors) =
+            bound.map_err(|BindError { port, error }| builder.refused(port, &error.into()))?;
+        let ports = forwarder.ports().map_err(|error| builder.refused(0, &error.into()))?;
+        let forwarding = Self {
             shared,
             forwarder,
             publishers: Connections::new(monitors.publishers),
             subscribers: Connections::new(monitors.subscribers),
             context,
             name: builder.name.clone(),
-            drop_when_full: builder.on_slow == OnSlow::DropNewest,
+            drop_when_full: builder.on_slow != Some(OnSlow::Block),
             batch: builder.budget.drain_batch,
             tick: builder.budget.tick,
             complaint: RateLimit::new(),
-        }
+        };
+        Ok((forwarding, ports))
     }
 
     pub(super) fn run(mut self) {
@@ -154,7 +150,7 @@ impl Forwarding {
                 }
                 moved = true;
             }
-            self.shared.counters.subscriptions.store(self.forwarder.subscriptions() as u64, Relaxed);
+            self.shared.counters.subscriptions.set(self.forwarder.subscriptions() as u64);
             if turn != Turn::Blocked {
                 return if moved { Turn::More } else { turn };
             }
@@ -189,13 +185,15 @@ impl Forwarding {
                 }
             }
         }
-        let add = |counter: &AtomicU64, n| counter.store(counter.load(Relaxed) + n, Relaxed);
-        add(&counters.forwarded, forwarded);
-        add(&counters.dropped, dropped);
-        add(&counters.received_bytes, bytes);
+        // Who got a copy, only libzmq knows: a message counts as one.
+        counters.received.add(forwarded + dropped);
+        counters.copies.add(forwarded + dropped);
+        counters.forwarded.add(forwarded);
+        counters.dropped.add(dropped);
+        counters.received_bytes.add(bytes);
         if dropped > 0 {
             let name = &self.name;
-            let all = counters.dropped.load(Relaxed);
+            let all = counters.dropped.get();
             self.complaint.complain(now, |_| {
                 tracing::warn!(
                     backplane = name,

@@ -1,16 +1,18 @@
 //! The forwarding point that components meet at.
 
 mod libzmq;
+mod native;
 
-use crate::io::zmq::{BindError, Context};
+use crate::counters::Count;
 use libzmq::Forwarding;
 use multiplane_core::{Budget, Route};
 use multiplane_ring::Wake;
-use std::fmt;
+use native::Native;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::{fmt, io};
 
 /// Ports of Python Banyan, named from the component's view.
 const SUBSCRIBER_PORT: u16 = 43125;
@@ -20,11 +22,25 @@ const PUBLISHER_PORT: u16 = 43124;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnSlow {
-    /// That subscriber loses the new message, and it is counted; the others get it. The default.
+    /// It loses the oldest messages of its queue, and they are counted; the others get all. The default: in live data
+    /// the fresh message wins. Not on [`Engine::Libzmq`].
     #[default]
+    DropOldest,
+    /// It loses the new message, and it is counted; the others get it.
     DropNewest,
     /// Every publisher of this backplane waits for it: nothing is lost, and one stalled subscriber stalls all.
     Block,
+}
+
+/// Who does the work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Engine {
+    /// Our own: no message is copied that need not be, every loss is counted, and no peer can end the process.
+    #[default]
+    Native,
+    /// libzmq's `XSUB` and `XPUB`, for comparison. Drops of a slow subscriber are only partly counted.
+    Libzmq,
 }
 
 /// A backplane: components publish into its publisher port and receive from its subscriber port. Runs on a thread of
@@ -58,12 +74,15 @@ pub struct BackplaneBuilder {
     name: String,
     host: String,
     ports: (u16, u16),
-    on_slow: OnSlow,
+    on_slow: Option<OnSlow>,
+    engine: Engine,
     budget: Budget,
 }
 
-/// What a backplane counted since it started. The books close: `received == forwarded + dropped`, give or take the one
-/// message in hand.
+/// What a backplane counted since it started.
+///
+/// A message goes as one copy to each subscriber that wants it. The books close:
+/// `copies == forwarded + dropped + lost + queued`, and a message that nobody wants has no copy and is `unwanted`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForwardStats {
@@ -71,16 +90,26 @@ pub struct ForwardStats {
     pub received: u64,
     /// Bytes of all their frames.
     pub received_bytes: u64,
-    /// Messages that went to every subscriber that wants them.
+    /// Messages that nobody wanted when they came; publishers that filter send few of them.
+    pub unwanted: u64,
+    /// Copies for subscribers.
+    pub copies: u64,
+    /// Copies written to their subscriber's connection.
     pub forwarded: u64,
-    /// Messages that at least one subscriber had no room for and lost.
+    /// Copies that a too slow subscriber lost, by [`OnSlow`].
     pub dropped: u64,
+    /// Copies that still waited when their subscriber went away.
+    pub lost: u64,
+    /// Copies that wait now.
+    pub queued: u64,
     /// Publishers connected now.
     pub publishers: u64,
     /// Subscribers connected now.
     pub subscribers: u64,
     /// Distinct topic prefixes that somebody wants now.
     pub subscriptions: u64,
+    /// Connections that were ended because of what the peer did; the log says what.
+    pub refused: u64,
 }
 
 /// A backplane could not start.
@@ -124,6 +153,14 @@ pub enum BackplaneError {
         /// The system's answer.
         reason: String,
     },
+    /// libzmq cannot do this.
+    #[error(
+        "backplane {name}: the libzmq engine cannot drop the oldest: use the native engine, `drop-newest` or `block`"
+    )]
+    NotOffered {
+        /// The backplane.
+        name: String,
+    },
     /// The bounds make no sense.
     #[error(transparent)]
     Budget(#[from] multiplane_core::BudgetError),
@@ -137,14 +174,27 @@ struct Shared {
     counters: Counters,
 }
 
+/// Written by the backplane's thread alone.
 #[derive(Default)]
 struct Counters {
-    received_bytes: AtomicU64,
-    forwarded: AtomicU64,
-    dropped: AtomicU64,
-    publishers: AtomicU64,
-    subscribers: AtomicU64,
-    subscriptions: AtomicU64,
+    received: Count,
+    received_bytes: Count,
+    unwanted: Count,
+    copies: Count,
+    forwarded: Count,
+    dropped: Count,
+    lost: Count,
+    publishers: Count,
+    subscribers: Count,
+    subscriptions: Count,
+    refused: Count,
+}
+
+impl Counters {
+    fn queued(&self) -> u64 {
+        let gone = self.forwarded.get() + self.dropped.get() + self.lost.get();
+        self.copies.get().saturating_sub(gone)
+    }
 }
 
 impl Backplane {
@@ -154,7 +204,8 @@ impl Backplane {
             name: name.into(),
             host: "127.0.0.1".to_owned(),
             ports: (SUBSCRIBER_PORT, PUBLISHER_PORT),
-            on_slow: OnSlow::default(),
+            on_slow: None,
+            engine: Engine::default(),
             budget: Budget::default(),
         }
     }
@@ -198,15 +249,19 @@ impl Backplane {
     #[must_use]
     pub fn stats(&self) -> ForwardStats {
         let counters = &self.shared.counters;
-        let (forwarded, dropped) = (counters.forwarded.load(Relaxed), counters.dropped.load(Relaxed));
         ForwardStats {
-            received: forwarded + dropped,
-            received_bytes: counters.received_bytes.load(Relaxed),
-            forwarded,
-            dropped,
-            publishers: counters.publishers.load(Relaxed),
-            subscribers: counters.subscribers.load(Relaxed),
-            subscriptions: counters.subscriptions.load(Relaxed),
+            received: counters.received.get(),
+            received_bytes: counters.received_bytes.get(),
+            unwanted: counters.unwanted.get(),
+            copies: counters.copies.get(),
+            forwarded: counters.forwarded.get(),
+            dropped: counters.dropped.get(),
+            lost: counters.lost.get(),
+            queued: counters.queued(),
+            publishers: counters.publishers.get(),
+            subscribers: counters.subscribers.get(),
+            subscriptions: counters.subscriptions.get(),
+            refused: counters.refused.get(),
         }
     }
 
@@ -269,7 +324,13 @@ impl BackplaneBuilder {
 
     /// What happens to a subscriber that is too slow.
     pub fn on_slow(mut self, on_slow: OnSlow) -> Self {
-        self.on_slow = on_slow;
+        self.on_slow = Some(on_slow);
+        self
+    }
+
+    /// Who does the work; [`Engine::Native`] by default.
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
         self
     }
 
@@ -286,36 +347,39 @@ impl BackplaneBuilder {
     /// [`BackplaneError`].
     pub fn start(self) -> Result<Backplane, BackplaneError> {
         self.budget.check()?;
-        let context = Context::new();
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let bound = libzmq::bind(&context, &host, self.ports, &self.budget);
-        let (forwarder, monitors, ports) = bound.map_err(|error| self.bind_error(&error))?;
-        let open = |endpoint: &str, reason: &dyn ToString| BackplaneError::Open {
-            name: self.name.clone(),
-            endpoint: endpoint.to_owned(),
-            reason: reason.to_string(),
-        };
-        let wake = Wake::new().map_err(|error| open(&host, &error))?;
+        let wake = Wake::new().map_err(|error| self.refused(0, &error))?;
         let shared = Arc::new(Shared { wake, closing: AtomicU64::new(0), counters: Counters::default() });
-        let forwarding = Forwarding::new(shared.clone(), forwarder, monitors, context, &self);
-        let thread = std::thread::Builder::new()
-            .name("backplane".to_owned())
-            .spawn(move || forwarding.run())
-            .map_err(|error| open(&host, &error))?;
+        let (ports, run): (_, Box<dyn FnOnce() + Send>) = match self.engine {
+            Engine::Native => {
+                let (listeners, ports) = native::bind(&self)?;
+                let native = Native::new(shared.clone(), listeners, &self);
+                let native = native.map_err(|error| self.refused(0, &error))?;
+                (ports, Box::new(move || native.run()))
+            }
+            Engine::Libzmq => {
+                if self.on_slow == Some(OnSlow::DropOldest) {
+                    return Err(BackplaneError::NotOffered { name: self.name });
+                }
+                let (forwarding, ports) = Forwarding::bind(shared.clone(), &self)?;
+                (ports, Box::new(move || forwarding.run()))
+            }
+        };
+        let thread = std::thread::Builder::new().name("backplane".to_owned()).spawn(run);
+        let thread = thread.map_err(|error| self.refused(0, &error))?;
         Ok(Backplane { name: self.name, host: self.host, ports, shared, thread: Some(thread) })
     }
 
-    fn bind_error(&self, BindError { endpoint, error }: &BindError) -> BackplaneError {
-        let port = endpoint.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
+    /// Says why `port` could not be had; 0 stands for no port in particular.
+    fn refused(&self, port: u16, error: &io::Error) -> BackplaneError {
         let (name, host) = (self.name.clone(), self.host.clone());
-        if error.is_address_in_use() {
-            let (which, flag) = if port == self.ports.0 { ("subscriber", "-s") } else { ("publisher", "-p") };
-            BackplaneError::PortInUse { name, host, port, which, flag }
-        } else if error.is_address_not_here() {
-            BackplaneError::NoSuchAddress { name, host }
-        } else {
-            BackplaneError::Open { name, endpoint: endpoint.clone(), reason: error.to_string() }
+        match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                let (which, flag) =
+                    if port == self.ports.0 { ("subscriber", "-s") } else { ("publisher", "-p") };
+                BackplaneError::PortInUse { name, host, port, which, flag }
+            }
+            io::ErrorKind::AddrNotAvailable => BackplaneError::NoSuchAddress { name, host },
+            _ => BackplaneError::Open { name, endpoint: format!("{host}:{port}"), reason: error.to_string() },
         }
     }
 }

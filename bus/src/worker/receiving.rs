@@ -81,6 +81,11 @@ impl SubscriberLink {
         self.listeners & 1 << who != 0
     }
 
+    /// Whether nobody but `who` has a topic here.
+    pub(super) fn listens_only(&self, who: u8) -> bool {
+        self.listeners == 1 << who
+    }
+
     /// Whether an inbox without room holds this link back.
     pub(super) fn is_stashed(&self) -> bool {
         self.stash.is_some()

@@ -1,6 +1,5 @@
-use super::{
-    Context, Monitor, SYNC_MARKER, SocketError, common, descriptor, options, set_family, wire_prefix,
-};
+use super::{Context, Monitor, SocketError, common, descriptor, options, set_family, wire_prefix};
+use crate::io::SYNC_MARKER;
 use multiplane_core::Budget;
 use std::os::fd::RawFd;
 
@@ -46,9 +45,9 @@ pub(crate) struct Monitors {
     pub(crate) subscribers: Monitor,
 }
 
-/// Which side could not be bound, and why.
+/// Which port could not be bound, and why.
 pub(crate) struct BindError {
-    pub(crate) endpoint: String,
+    pub(crate) port: u16,
     pub(crate) error: SocketError,
 }
 
@@ -81,7 +80,7 @@ impl Forwarder {
                 socket.bind(&endpoint)?;
                 Ok((socket, monitor))
             })();
-            bound.map_err(|error| BindError { endpoint, error })
+            bound.map_err(|error| BindError { port, error })
         };
         let (subscribers, on_subscribers) = side(zmq::XPUB, subscriber_port)?;
         let (publishers, on_publishers) = side(zmq::XSUB, publisher_port)?;

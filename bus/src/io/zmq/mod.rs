@@ -15,7 +15,7 @@ mod options;
 mod publisher;
 mod subscriber;
 
-pub(crate) use forwarder::{BindError, Forwarded, Forwarder, Monitors, SubscriptionFlow};
+pub(crate) use forwarder::{BindError, Forwarded, Forwarder, SubscriptionFlow};
 pub(crate) use monitor::{Monitor, Signal};
 pub(crate) use publisher::{Notice, PublisherSocket, TrySend};
 pub(crate) use subscriber::{Incoming, Received, SubscriberSocket};
@@ -39,13 +39,16 @@ impl Context {
 #[error("libzmq: {}", .0.message())]
 pub(crate) struct SocketError(#[from] zmq::Error);
 
-impl SocketError {
-    pub(crate) fn is_address_in_use(self) -> bool {
-        self.0 == zmq::Error::EADDRINUSE
-    }
-
-    pub(crate) fn is_address_not_here(self) -> bool {
-        matches!(self.0, zmq::Error::EADDRNOTAVAIL | zmq::Error::ENODEV)
+impl From<SocketError> for std::io::Error {
+    fn from(SocketError(error): SocketError) -> Self {
+        use std::io::ErrorKind;
+        let kind = match error {
+            zmq::Error::EADDRINUSE => ErrorKind::AddrInUse,
+            zmq::Error::EADDRNOTAVAIL | zmq::Error::ENODEV => ErrorKind::AddrNotAvailable,
+            zmq::Error::EACCES => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Other,
+        };
+        Self::new(kind, SocketError(error))
     }
 }
 
@@ -55,10 +58,6 @@ impl SocketError {
 pub(crate) fn wire_prefix(topic: &[u8]) -> &[u8] {
     if (246..=255).contains(&topic.len()) { &topic[..245] } else { topic }
 }
-
-/// A subscription that our backplanes always hold upstream. It is not UTF-8, so no message ever matches it, and it
-/// sorts last, so whoever receives it has received all others: the publisher's table is complete.
-pub(crate) const SYNC_MARKER: &[u8] = &[0xff];
 
 /// What all sockets of ours have in common.
 fn common(socket: &zmq::Socket, budget: &Budget) -> Result<(), SocketError> {

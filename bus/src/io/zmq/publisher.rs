@@ -1,4 +1,5 @@
-use super::{Context, Monitor, SYNC_MARKER, SocketError, common, descriptor, options, set_family};
+use super::{Context, Monitor, SocketError, common, descriptor, options, set_family};
+use crate::io::SYNC_MARKER;
 use multiplane_core::Budget;
 use std::os::fd::RawFd;
 

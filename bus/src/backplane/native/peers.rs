@@ -1,0 +1,169 @@
+//! All connections, by small numbers that are used again.
+
+use super::connection::{Connection, Side};
+use bytes::Bytes;
+use mio::{Interest, Registry, Token};
+use multiplane_codec::zmtp::frame::{self, Found};
+use std::collections::VecDeque;
+use std::io;
+use std::time::Instant;
+
+#[derive(Default)]
+pub(super) struct Peers {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Who may have something to be written.
+    dirty: Vec<u32>,
+    /// Publishers past their handshake.
+    publishers: Vec<u32>,
+    subscribers: usize,
+    /// Handshakes under way, in the order of their deadlines; some are over since.
+    shaking: VecDeque<(Instant, u32)>,
+}
+
+#[derive(Default)]
+struct Slot {
+    connection: Option<Box<Connection>>,
+    dirty: bool,
+}
+
+impl Peers {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(super) fn get(&self, id: u32) -> Option<&Connection> {
+        self.slots.get(id as usize)?.connection.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Connection> {
+        self.slots.get_mut(id as usize)?.connection.as_deref_mut()
+    }
+
+    pub(super) fn ids(&self) -> Vec<u32> {
+        (0..self.slots.len() as u32).filter(|&id| self.get(id).is_some()).collect()
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        mut connection: Connection,
+        registry: &Registry,
+        first_token: usize,
+    ) -> io::Result<u32> {
+        let id = self.free.last().copied().unwrap_or(self.slots.len() as u32);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut connection.stream, Token(first_token + id as usize), interest)?;
+        if self.free.pop().is_none() {
+            self.slots.push(Slot::default());
+        }
+        self.shaking.push_back((connection.deadline, id));
+        self.slots[id as usize].connection = Some(Box::new(connection));
+        self.mark_dirty(id);
+        Ok(id)
+    }
+
+    pub(super) fn remove(&mut self, id: u32, registry: &Registry) -> Option<Box<Connection>> {
+        let mut connection = self.slots.get_mut(id as usize)?.connection.take()?;
+        let _ = registry.deregister(&mut connection.stream);
+        self.free.push(id);
+        if connection.peer().is_some() {
+            match connection.side {
+                Side::Publisher => self.publishers.retain(|&publisher| publisher != id),
+                Side::Subscriber => self.subscribers -= 1,
+            }
+        }
+        Some(connection)
+    }
+
+    /// The handshake of a connection is done.
+    pub(super) fn established(&mut self, id: u32) {
+        match self.get(id).map(|connection| connection.side) {
+            Some(Side::Publisher) => self.publishers.push(id),
+            Some(Side::Subscriber) => self.subscribers += 1,
+            None => {}
+        }
+    }
+
+    pub(super) fn established_on(&self, side: Side) -> usize {
+        match side {
+            Side::Publisher => self.publishers.len(),
+            Side::Subscriber => self.subscribers,
+        }
+    }
+
+    /// Appends frames to what goes to each publisher that speaks this minor version.
+    pub(super) fn tell_publishers(&mut self, minor: u8, frames: &[u8]) {
+        for n in 0..self.publishers.len() {
+            let id = self.publishers[n];
+            if let Some(peer) = self.get_mut(id)
+                && peer.peer().is_some_and(|theirs| theirs.minor == minor)
+            {
+                peer.queue.push_control(frames);
+                self.mark_dirty(id);
+            }
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, id: u32) {
+        if let Some(slot) = self.slots.get_mut(id as usize)
+            && !std::mem::replace(&mut slot.dirty, true)
+        {
+            self.dirty.push(id);
+        }
+    }
+
+    pub(super) fn take_dirty(&mut self) -> Option<u32> {
+        let id = self.dirty.pop()?;
+        self.slots[id as usize].dirty = false;
+        Some(id)
+    }
+
+    /// When the first handshake must be done.
+    pub(super) fn first_deadline(&self) -> Option<Instant> {
+        self.shaking.front().map(|&(deadline, _)| deadline)
+    }
+
+    /// A connection whose handshake is late.
+    pub(super) fn take_expired(&mut self, now: Instant) -> Option<u32> {
+        while let Some(&(deadline, id)) = self.shaking.front()
+            && (deadline <= now || self.is_over(deadline, id))
+        {
+            self.shaking.pop_front();
+            if !self.is_over(deadline, id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Whether the handshake that had this deadline is done, or its connection gone.
+    fn is_over(&self, deadline: Instant, id: u32) -> bool {
+        self.get(id).is_none_or(|peer| peer.peer().is_some() || peer.deadline != deadline)
+    }
+}
+
+impl Connection {
+    /// Queues the first messages of a run that have room, and counts the others as dropped.
+    pub(super) fn push_what_fits(&mut self, run: &Bytes, messages: usize) {
+        let mut rest = run.clone();
+        for pushed in 0..messages {
+            let Ok(Found::Message { total, .. }) = frame::find(&rest, usize::MAX) else { return };
+            if !self.queue.has_room(1, total) {
+                self.dropped += (messages - pushed) as u64;
+                return;
+            }
+            self.queue.push(&rest.split_to(total), 1);
+        }
+    }
+
+    /// Drops the oldest until a run has room, counts them, and queues the run.
+    pub(super) fn make_room_and_push(&mut self, run: &Bytes, messages: usize) {
+        while !self.queue.has_room(messages, run.len()) {
+            match self.queue.drop_oldest() {
+                Some(dropped) => self.dropped += dropped as u64,
+                None => return self.push_what_fits(run, messages),
+            }
+        }
+        self.queue.push(run, messages);
+    }
+}

@@ -1,0 +1,232 @@
+//! From the first byte to READY (RFC 37, "Overall behavior", "Greeting", "The NULL mechanism").
+
+use super::command::{self, Command};
+use super::frame::{FrameError, Header};
+
+const GREETING: usize = 64;
+const SIGNATURE: usize = 10;
+
+/// Bytes that a READY command may have; ours has 28, libzmq's 41.
+const READY_LIMIT: usize = 4096;
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketType {
+    /// Publishes; does not tell its application who subscribes.
+    Pub,
+    /// Receives what it subscribed to.
+    Sub,
+    /// A [`Pub`](Self::Pub) that tells.
+    XPub,
+    /// A [`Sub`](Self::Sub) whose application writes the subscriptions itself.
+    XSub,
+}
+
+impl SocketType {
+    /// As it stands in READY.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            SocketType::Pub => "PUB",
+            SocketType::Sub => "SUB",
+            SocketType::XPub => "XPUB",
+            SocketType::XSub => "XSUB",
+        }
+    }
+
+    fn parse(name: &[u8]) -> Option<Self> {
+        let all = [SocketType::Pub, SocketType::Sub, SocketType::XPub, SocketType::XSub];
+        all.into_iter().find(|kind| kind.name().as_bytes() == name)
+    }
+
+    fn publishes(self) -> bool {
+        matches!(self, SocketType::Pub | SocketType::XPub)
+    }
+}
+
+/// Who is on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The minor version of ZMTP 3 that both speak: 0 or 1.
+    pub minor: u8,
+    /// What its socket is for.
+    pub socket_type: SocketType,
+}
+
+/// Why a connection cannot be. Each is the peer's doing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The first bytes are no ZMTP signature.
+    #[error("no ZMTP but {what}")]
+    NotZmtp {
+        /// What it looks like.
+        what: &'static str,
+    },
+    /// ZMTP 1.0 or 2.0.
+    #[error("ZMTP {major}.x is too old: the peer needs ZeroMQ 4.0 or newer")]
+    TooOld {
+        /// The major version.
+        major: u8,
+    },
+    /// A security mechanism other than NULL.
+    #[error("the security mechanism {name} is not offered here")]
+    Mechanism {
+        /// Its name.
+        name: String,
+    },
+    /// The handshake is not what the protocol says.
+    #[error("the handshake is wrong: {what}")]
+    Protocol {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A socket that has no business here.
+    #[error("a {theirs} socket cannot talk to this port: {cure}")]
+    SocketType {
+        /// Its type.
+        theirs: String,
+        /// What may be the matter.
+        cure: &'static str,
+    },
+    /// The peer itself refused.
+    #[error("the peer refuses: {reason}")]
+    Refused {
+        /// In its own words.
+        reason: String,
+    },
+    /// An impossible frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Greeting,
+    Ready { minor: u8 },
+    Done(Peer),
+}
+
+/// The handshake of one connection.
+///
+/// ```
+/// use multiplane_codec::zmtp::{Handshake, SocketType};
+///
+/// let (mut hub, mut to_component) = Handshake::start(SocketType::XPub);
+/// let (mut component, mut to_hub) = Handshake::start(SocketType::Sub);
+/// while hub.peer().is_none() || component.peer().is_none() {
+///     let read = hub.handle(&to_hub, &mut to_component)?;
+///     to_hub.drain(..read);
+///     let read = component.handle(&to_component, &mut to_hub)?;
+///     to_component.drain(..read);
+/// }
+/// assert_eq!(hub.peer().map(|peer| peer.socket_type), Some(SocketType::Sub));
+/// # Ok::<(), multiplane_codec::zmtp::Refusal>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    ours: SocketType,
+    state: State,
+}
+
+impl Handshake {
+    /// A new connection, and the greeting to send on it at once.
+    #[must_use]
+    pub fn start(ours: SocketType) -> (Self, Vec<u8>) {
+        let mut greeting = vec![0; GREETING];
+        greeting[0] = 0xff;
+        greeting[8] = 1;
+        greeting[9] = 0x7f;
+        greeting[10] = 3;
+        greeting[11] = 1;
+        greeting[12..16].copy_from_slice(b"NULL");
+        (Self { ours, state: State::Greeting }, greeting)
+    }
+
+    /// The other side, once the handshake is done.
+    #[must_use]
+    pub fn peer(&self) -> Option<Peer> {
+        if let State::Done(peer) = self.state { Some(peer) } else { None }
+    }
+
+    /// Takes bytes of the peer and appends what has to be sent to `out`; how many bytes were used. Those after the
+    /// handshake are not. To be called again when more have come.
+    ///
+    /// # Errors
+    /// [`Refusal`]: close the connection. What is in `out` tells the peer why, if it can understand that.
+    pub fn handle(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Refusal> {
+        let mut used = 0;
+        if self.state == State::Greeting {
+            check_greeting(input)?;
+            let Some(greeting) = input.first_chunk::<GREETING>() else { return Ok(0) };
+            used = GREETING;
+            self.state = State::Ready { minor: greeting[11].min(1) };
+            let name = self.ours.name().as_bytes();
+            let length = (name.len() as u32).to_be_bytes();
+            command::write(out, "READY", &[b"\x0bSocket-Type", &length, name]);
+        }
+        if let State::Ready { minor } = self.state {
+            let rest = &input[used..];
+            let Some(header) = Header::parse(rest, READY_LIMIT)? else { return Ok(used) };
+            if !header.is_command() {
+                return Err(Refusal::Protocol { what: "a message before READY" });
+            }
+            let Some(body) = rest.get(header.header..header.total()) else { return Ok(used) };
+            self.state = State::Done(self.ready(body, minor, out)?);
+            used += header.total();
+        }
+        Ok(used)
+    }
+
+    fn ready(&self, body: &[u8], minor: u8, out: &mut Vec<u8>) -> Result<Peer, Refusal> {
+        let metadata = match command::parse(body) {
+            Some(Command::Ready(metadata)) => metadata,
+            Some(Command::Error(reason)) => {
+                return Err(Refusal::Refused { reason: String::from_utf8_lossy(reason).into_owned() });
+            }
+            _ => return Err(Refusal::Protocol { what: "the first command is not READY" }),
+        };
+        let theirs = command::property(metadata, "Socket-Type").unwrap_or_default();
+        match SocketType::parse(theirs) {
+            Some(socket_type) if socket_type.publishes() != self.ours.publishes() => {
+                Ok(Peer { minor, socket_type })
+            }
+            other => {
+                command::write_error(out, "Invalid socket type");
+                let theirs = String::from_utf8_lossy(&theirs[..theirs.len().min(32)]).into_owned();
+                let cure = match other {
+                    Some(_) => "publisher and subscriber port are probably swapped",
+                    None => "only PUB, SUB, XPUB and XSUB talk to a backplane",
+                };
+                Err(Refusal::SocketType { theirs, cure })
+            }
+        }
+    }
+}
+
+/// Refuses as early as the bytes allow, so that a stranger does not keep a connection by sending nothing more.
+fn check_greeting(input: &[u8]) -> Result<(), Refusal> {
+    match input.first() {
+        None | Some(0xff) => {}
+        Some(0x16) => return Err(Refusal::NotZmtp { what: "TLS" }),
+        Some(b'G' | b'P' | b'H' | b'D' | b'O' | b'C') => {
+            return Err(Refusal::NotZmtp { what: "perhaps HTTP" });
+        }
+        Some(1..=0x0f) => return Err(Refusal::TooOld { major: 1 }),
+        Some(_) => return Err(Refusal::NotZmtp { what: "something unknown" }),
+    }
+    if input.len() >= SIGNATURE && input[9] & 1 == 0 {
+        return Err(Refusal::TooOld { major: 1 });
+    }
+    if let Some(&major) = input.get(SIGNATURE)
+        && major < 3
+    {
+        return Err(Refusal::TooOld { major: major.clamp(1, 2) });
+    }
+    let Some(mechanism) = input.get(12..32) else { return Ok(()) };
+    if mechanism != b"NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0" {
+        let name = mechanism.split(|&byte| byte == 0).next().unwrap_or_default();
+        return Err(Refusal::Mechanism { name: String::from_utf8_lossy(name).into_owned() });
+    }
+    Ok(())
+}
