@@ -72,6 +72,9 @@ pub(crate) struct Worker {
     incoming: Incoming,
     arena: Arena,
     wait: Wait,
+    /// How many messages of a link are handled in a turn: few for a slow handler, so that the turns stay short and the
+    /// links are looked after.
+    batch: usize,
     /// An outbox has a backlog: the handler gets nothing until it is gone.
     held: bool,
     live_waiters: Vec<LiveWaiter>,
@@ -98,6 +101,7 @@ impl Worker {
             handler: None,
             incoming: Incoming::new(),
             wait,
+            batch: 1,
             held: false,
             live_waiters: Vec::new(),
             closing: None,
@@ -120,7 +124,10 @@ impl Worker {
         loop {
             self.take_marks(now);
             let mut busy = self.flush(now);
-            busy |= self.drain(now);
+            if self.drain(now) {
+                busy = true;
+                self.adapt_batch(now);
+            }
             if now >= next_tick {
                 next_tick = now + self.bus.budget.tick;
                 self.tick();
@@ -282,6 +289,16 @@ impl Worker {
         received
     }
 
+    /// Doubles the batch while turns are short, and cuts it when one took too long of the time between two ticks.
+    fn adapt_batch(&mut self, began: Instant) {
+        let took = now().saturating_duration_since(began);
+        if took > self.bus.budget.tick / 4 {
+            self.batch = (self.batch / 4).max(1);
+        } else if took < self.bus.budget.tick / 16 {
+            self.batch = (self.batch * 2).min(self.bus.budget.drain_batch);
+        }
+    }
+
     /// Whether a link has something and everybody who gets it is ready.
     fn may_drain(&self, slot: usize) -> bool {
         let link = &self.subscribers[slot];
@@ -298,7 +315,7 @@ impl Worker {
     }
 
     fn drain_link(&mut self, slot: usize, now: Instant) -> bool {
-        for received in 0..self.bus.budget.drain_batch {
+        for received in 0..self.batch {
             match self.subscribers[slot].receive(&mut self.incoming, now) {
                 Arrival::Empty => return received > 0,
                 Arrival::Nobody => {}

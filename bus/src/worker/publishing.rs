@@ -217,8 +217,7 @@ impl PublisherLink {
             self.up(now);
         }
         if changed {
-            let wanted = &self.wanted;
-            self.waiters.retain(|waiter| !(wanted.matches(&waiter.topic) && answer(waiter, true)));
+            self.answer_found();
         }
         heard
     }
@@ -227,6 +226,13 @@ impl PublisherLink {
         self.synchronising = None;
         self.pending = true;
         self.life.connected(now);
+        self.answer_found();
+    }
+
+    /// Answers those whose subscriber is there.
+    fn answer_found(&mut self) {
+        let wanted = &self.wanted;
+        self.waiters.retain(|waiter| !(wanted.matches(&waiter.topic) && answer(waiter, true)));
     }
 
     /// Takes what the monitor signals.
