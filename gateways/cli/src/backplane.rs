@@ -4,7 +4,7 @@ use crate::failure::{Failure, say};
 use crate::links::{NAME, PUBLISHER_PORT, SUBSCRIBER_PORT};
 use crate::shutdown::Shutdown;
 use crate::table::grouped;
-use multiplane_bus::{Backplane, OnSlow, RoutingSpec};
+use multiplane_bus::{Backplane, Engine, OnSlow, RoutingSpec};
 use std::io::{self, Write};
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
@@ -44,12 +44,26 @@ pub(crate) struct Args {
     bind: String,
 
     /// What happens when a subscriber is too slow and its queue is full
-    #[arg(long, value_enum, value_name = "POLICY", default_value_t = Slow::DropNewest)]
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = Slow::DropOldest)]
     on_slow: Slow,
+
+    /// Who does the work
+    #[arg(long, value_enum, value_name = "ENGINE", default_value_t = EngineName::Native)]
+    engine: EngineName,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum EngineName {
+    /// Multiplane's own: every lost message is counted, and no peer can end the process
+    Native,
+    /// libzmq, for comparison: knows `drop-newest` and `block`, and counts drops only in part
+    Libzmq,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Slow {
+    /// It loses the oldest messages that wait for it, and they are counted; the others get all
+    DropOldest,
     /// It loses the new message, and that is counted; the others get it
     DropNewest,
     /// All publishers wait for it: nothing is lost, and one stalled subscriber stalls everybody
@@ -59,6 +73,7 @@ enum Slow {
 pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     shutdown.watch();
     let on_slow = match args.on_slow {
+        Slow::DropOldest => OnSlow::DropOldest,
         Slow::DropNewest => OnSlow::DropNewest,
         Slow::Block => OnSlow::Block,
     };
@@ -67,6 +82,10 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         .publisher_port(args.publisher_port)
         .subscriber_port(args.subscriber_port)
         .on_slow(on_slow)
+        .engine(match args.engine {
+            EngineName::Native => Engine::Native,
+            EngineName::Libzmq => Engine::Libzmq,
+        })
         .start()?;
     // Banyan's launcher looks for a process of exactly this name; where that cannot be had, nothing else needs it.
     let _ = std::fs::write("/proc/self/comm", "backplane");
@@ -81,12 +100,18 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     }
     shutdown.wait();
     let stats = backplane.close(DRAIN);
-    say(format_args!(
-        "received {}, forwarded {}, dropped {}",
-        grouped(stats.received),
-        grouped(stats.forwarded),
-        grouped(stats.dropped)
-    ));
+    let mut line = format!("received {}, forwarded {}", grouped(stats.received), grouped(stats.forwarded));
+    line += &format!(", dropped {}", grouped(stats.dropped));
+    for (count, what) in [
+        (stats.lost, "lost with subscribers that went away"),
+        (stats.unwanted, "wanted by nobody"),
+        (stats.refused, "connections refused"),
+    ] {
+        if count > 0 {
+            line += &format!(", {what} {}", grouped(count));
+        }
+    }
+    say(format_args!("{line}"));
     Ok(())
 }
 

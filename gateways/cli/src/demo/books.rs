@@ -46,7 +46,7 @@ impl Books {
                 name: (*name).to_owned(),
                 came: stats.received,
                 went: stats.forwarded,
-                dropped: stats.dropped,
+                dropped: stats.dropped + stats.lost + stats.unwanted,
             });
             let here = || links().map(|(_, link)| link).filter(|link| link.backplane == *name);
             ways.push((here().map(|link| link.sent).sum(), stats.received));
