@@ -90,10 +90,10 @@ impl Header {
         self.flags & COMMAND != 0
     }
 
-    /// Bytes of header and body.
+    /// Bytes of header and body; what no memory can hold counts as the most that any can.
     #[must_use]
     pub fn total(&self) -> usize {
-        self.header + self.body
+        self.header.saturating_add(self.body)
     }
 }
 
@@ -143,6 +143,16 @@ pub enum Found {
 /// [`FrameError`]; the stream cannot be understood any further.
 #[inline]
 pub fn find(input: &[u8], limit: usize) -> Result<Found, FrameError> {
+    find_from(input, &mut 0, limit)
+}
+
+/// As [`find`], for a message that comes bit by bit: `scanned` is 0 for a new one, and otherwise as the last call with
+/// less of the same message left it. So no frame is looked at twice, and millions of tiny ones cost no more than one.
+///
+/// # Errors
+/// As [`find`].
+#[inline]
+pub fn find_from(input: &[u8], scanned: &mut usize, limit: usize) -> Result<Found, FrameError> {
     let Some(first) = Header::parse(input, limit)? else { return Ok(Found::Incomplete) };
     if first.is_command() {
         let total = first.total();
@@ -152,21 +162,25 @@ pub fn find(input: &[u8], limit: usize) -> Result<Found, FrameError> {
             Found::Incomplete
         });
     }
-    let (mut last, mut total) = (first, first.total());
-    while last.has_more() {
-        let Some(rest) = input.get(total..) else { return Ok(Found::Incomplete) };
-        let Some(next) = Header::parse(rest, limit)? else { return Ok(Found::Incomplete) };
-        if next.is_command() {
-            return Err(FrameError::CommandInside);
-        }
-        total += next.total();
-        if total > limit {
+    let mut at = std::mem::take(scanned);
+    loop {
+        let next = match input.get(at..).map(|rest| Header::parse(rest, limit)).transpose()?.flatten() {
+            Some(next) if next.is_command() => return Err(FrameError::CommandInside),
+            Some(next) => next,
+            None => break,
+        };
+        let total = at.saturating_add(next.total());
+        if at > 0 && total > limit {
             return Err(FrameError::TooLong { length: total as u64, limit });
         }
-        last = next;
+        if total > input.len() {
+            break;
+        }
+        if !next.has_more() {
+            return Ok(Found::Message { topic: first.header, topic_length: first.body, total });
+        }
+        at = total;
     }
-    if total > input.len() {
-        return Ok(Found::Incomplete);
-    }
-    Ok(Found::Message { topic: first.header, topic_length: first.body, total })
+    *scanned = at;
+    Ok(Found::Incomplete)
 }

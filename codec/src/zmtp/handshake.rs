@@ -160,7 +160,9 @@ impl Handshake {
             check_greeting(input)?;
             let Some(greeting) = input.first_chunk::<GREETING>() else { return Ok(0) };
             used = GREETING;
-            self.state = State::Ready { minor: greeting[11].min(1) };
+            // Whoever is newer than 3.1 comes down to it.
+            let minor = if greeting[10] > 3 { 1 } else { greeting[11].min(1) };
+            self.state = State::Ready { minor };
             let name = self.ours.name().as_bytes();
             let length = (name.len() as u32).to_be_bytes();
             command::write(out, "READY", &[b"\x0bSocket-Type", &length, name]);
@@ -186,7 +188,9 @@ impl Handshake {
             }
             _ => return Err(Refusal::Protocol { what: "the first command is not READY" }),
         };
-        let theirs = command::property(metadata, "Socket-Type").unwrap_or_default();
+        let Some(theirs) = command::property(metadata, "Socket-Type") else {
+            return Err(Refusal::Protocol { what: "READY names no Socket-Type" });
+        };
         match SocketType::parse(theirs) {
             Some(socket_type) if socket_type.publishes() != self.ours.publishes() => {
                 Ok(Peer { minor, socket_type })
@@ -209,9 +213,11 @@ fn check_greeting(input: &[u8]) -> Result<(), Refusal> {
     match input.first() {
         None | Some(0xff) => {}
         Some(0x16) => return Err(Refusal::NotZmtp { what: "TLS" }),
-        Some(b'G' | b'P' | b'H' | b'D' | b'O' | b'C') => {
+        Some(b'G' | b'P' | b'H' | b'D' | b'O' | b'C' | b'T') => {
             return Err(Refusal::NotZmtp { what: "perhaps HTTP" });
         }
+        Some(b'S') => return Err(Refusal::NotZmtp { what: "perhaps SSH" }),
+        Some(0x10) => return Err(Refusal::NotZmtp { what: "perhaps MQTT" }),
         Some(1..=0x0f) => return Err(Refusal::TooOld { major: 1 }),
         Some(_) => return Err(Refusal::NotZmtp { what: "something unknown" }),
     }
@@ -221,7 +227,8 @@ fn check_greeting(input: &[u8]) -> Result<(), Refusal> {
     if let Some(&major) = input.get(SIGNATURE)
         && major < 3
     {
-        return Err(Refusal::TooOld { major: major.clamp(1, 2) });
+        // The byte was a revision then: 0 for ZMTP 1.0, 1 for 2.0.
+        return Err(Refusal::TooOld { major: if major == 0 { 1 } else { 2 } });
     }
     let Some(mechanism) = input.get(12..32) else { return Ok(()) };
     if mechanism != b"NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0" {
