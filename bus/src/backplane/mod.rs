@@ -108,7 +108,7 @@ pub struct ForwardStats {
     pub subscribers: u64,
     /// Distinct topic prefixes that somebody wants now.
     pub subscriptions: u64,
-    /// Connections that were ended because of what the peer did; the log says what.
+    /// Connections that were ended because of what the peer did, or for want of a place; the log says what.
     pub refused: u64,
 }
 

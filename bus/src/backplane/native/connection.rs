@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 const SMALL_READ: usize = 4 * 1024;
 const LARGE_READ: usize = 64 * 1024;
 
+/// Answers to PING that may wait: hundreds, and honest peers have one at a time.
+const CONTROL_LIMIT: usize = 16 * 1024;
+
 /// Which port a connection came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -28,9 +31,11 @@ pub(super) struct Connection {
     /// Until when the handshake must be done.
     pub(super) deadline: Instant,
     pub(super) input: BytesMut,
+    /// How much of the first message of `input` is known already.
+    pub(super) scanned: usize,
     pub(super) queue: SendQueue,
-    /// It is among those that are served in the next turn.
-    pub(super) hot: bool,
+    /// Bytes of commands that may wait for a peer that does not read.
+    pub(super) control_limit: usize,
     /// The socket may have something to read.
     pub(super) readable: bool,
     /// The socket may take something.
@@ -74,8 +79,9 @@ impl Connection {
             handshake,
             deadline,
             input: BytesMut::new(),
+            scanned: 0,
             queue,
-            hot: true,
+            control_limit: CONTROL_LIMIT,
             readable: true,
             writable: true,
             ended: false,

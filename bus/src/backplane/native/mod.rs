@@ -7,6 +7,7 @@
 mod connection;
 mod peers;
 mod queue;
+mod wishes;
 
 use super::{BackplaneBuilder, BackplaneError, OnSlow, Shared};
 use crate::worker::{RateLimit, now};
@@ -15,7 +16,7 @@ use connection::{Connection, ReadOutcome, Side};
 use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use multiplane_codec::zmtp::command::{self, Command};
+use multiplane_codec::zmtp::command;
 use multiplane_codec::zmtp::frame::{self, Found};
 use multiplane_core::{Budget, Subscriptions};
 use peers::Peers;
@@ -36,6 +37,9 @@ const FIRST: usize = 3;
 /// Reads per connection and turn: a busy publisher must not starve the others.
 const READS: usize = 4;
 
+/// Connections taken from a listener in one turn, for the same reason.
+const ACCEPTS: usize = 64;
+
 /// A run of messages is cut at so many, or at so many bytes, so that queues are bounded in small steps.
 const RUN_MESSAGES: usize = 256;
 const RUN_BYTES: usize = 64 * 1024;
@@ -43,20 +47,21 @@ const RUN_BYTES: usize = 64 * 1024;
 /// How long to accept nobody after the descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// For subscribers, for publishers.
+type Listeners = (TcpListener, TcpListener);
+
 pub(super) struct Native {
     shared: Arc<Shared>,
     name: String,
     budget: Budget,
     on_slow: OnSlow,
     poll: Poll,
-    listeners: Option<(TcpListener, TcpListener)>,
+    listeners: Option<Listeners>,
     peers: Peers,
     /// Who wants what.
     wanted: Subscriptions<u32>,
     router: Router,
-    /// Connections with something left to read or to parse.
-    hot: Vec<u32>,
-    /// Those of the present turn.
+    /// Connections that are served in the present turn.
     serving: Vec<u32>,
     /// Subscribers that hold the publishers back.
     holding: usize,
@@ -91,9 +96,7 @@ impl Router {
 }
 
 /// Binds both ports.
-pub(super) fn bind(
-    builder: &BackplaneBuilder,
-) -> Result<((TcpListener, TcpListener), (u16, u16)), BackplaneError> {
+pub(super) fn bind(builder: &BackplaneBuilder) -> Result<(Listeners, (u16, u16)), BackplaneError> {
     let listen = |port| -> Result<(TcpListener, u16), BackplaneError> {
         let refused = |error: &io::Error| builder.refused(port, error);
         let host = builder.host.trim_start_matches('[').trim_end_matches(']');
@@ -111,7 +114,7 @@ pub(super) fn bind(
 impl Native {
     pub(super) fn new(
         shared: Arc<Shared>,
-        mut listeners: (TcpListener, TcpListener),
+        mut listeners: Listeners,
         builder: &BackplaneBuilder,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -129,7 +132,6 @@ impl Native {
             wanted: Subscriptions::with_limit(builder.budget.subscriptions),
             budget: builder.budget.clone(),
             router: Router::default(),
-            hot: Vec::new(),
             serving: Vec::new(),
             holding: 0,
             accept_after: None,
@@ -162,8 +164,12 @@ impl Native {
 
     /// Whether something can go on without an event.
     fn has_work(&self) -> bool {
-        self.holding == 0 && !self.hot.is_empty()
-            || self.hot.iter().any(|&id| self.peers.get(id).is_some_and(|peer| peer.side == Side::Subscriber))
+        self.peers.hot().iter().any(|&id| self.peers.get(id).is_some_and(|peer| !self.is_held(peer)))
+    }
+
+    /// Whether it is a publisher from whom nothing is taken now; handshakes go on, for they have a deadline.
+    fn is_held(&self, peer: &Connection) -> bool {
+        self.holding > 0 && peer.side == Side::Publisher && peer.peer().is_some()
     }
 
     /// Waits, reads, forwards, writes.
@@ -183,25 +189,22 @@ impl Native {
                     let Some(peer) = self.peers.get_mut(id) else { continue };
                     peer.ended |= event.is_read_closed() || event.is_error();
                     peer.readable |= event.is_readable() || peer.ended;
-                    if peer.readable && !std::mem::replace(&mut peer.hot, true) {
-                        self.hot.push(id);
+                    let readable = peer.readable;
+                    peer.writable |= event.is_writable();
+                    if readable {
+                        self.peers.mark_hot(id);
                     }
                     if event.is_writable() {
-                        peer.writable = true;
                         self.peers.mark_dirty(id);
                     }
                 }
             }
         }
-        std::mem::swap(&mut self.hot, &mut self.serving);
+        self.peers.take_hot(&mut self.serving);
         for n in 0..self.serving.len() {
             let id = self.serving[n];
-            let more = self.serve(id, now);
-            if let Some(peer) = self.peers.get_mut(id) {
-                peer.hot = more;
-                if more {
-                    self.hot.push(id);
-                }
+            if self.serve(id, now) {
+                self.peers.mark_hot(id);
             }
         }
         self.serving.clear();
@@ -214,11 +217,12 @@ impl Native {
             SUBSCRIBERS => (&listeners.0, Side::Subscriber),
             _ => (&listeners.1, Side::Publisher),
         };
-        loop {
+        for _ in 0..ACCEPTS {
             match listener.accept() {
                 Ok((stream, address)) => {
                     if self.peers.len() >= self.budget.connections {
                         let limit = self.budget.connections;
+                        self.shared.counters.refused.add(1);
                         self.complaint.complain(now, |before| {
                             tracing::warn!(backplane = self.name, %address, limit, before, "refused: no place left");
                         });
@@ -228,7 +232,7 @@ impl Native {
                         Side::Subscriber => {
                             SendQueue::new(self.budget.high_water_mark, self.budget.subscriber_queue_bytes)
                         }
-                        // Only subscriptions go there, and those are bounded by themselves.
+                        // Only commands go there, and those have a limit of their own.
                         Side::Publisher => SendQueue::new(usize::MAX, usize::MAX),
                     };
                     let opened = Connection::set_options(&stream).and_then(|()| {
@@ -236,11 +240,10 @@ impl Native {
                         let connection = Connection::new(stream, address, side, queue, deadline);
                         self.peers.insert(connection, self.poll.registry(), FIRST)
                     });
-                    match opened {
-                        Ok(id) => self.hot.push(id),
-                        Err(error) => {
-                            tracing::warn!(backplane = self.name, %address, %error, "a connection failed")
-                        }
+                    if let Err(error) = opened {
+                        self.complaint.complain(now, |before| {
+                            tracing::warn!(backplane = self.name, %address, %error, before, "a connection failed");
+                        });
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -255,6 +258,8 @@ impl Native {
                 }
             }
         }
+        // There may be more, and there will be no event for them.
+        self.accept_after = Some(now);
     }
 
     /// Does what time demands: accepts again, and closes those who did not finish their handshake.
@@ -277,10 +282,11 @@ impl Native {
                 self.disconnect(id, now, &reason);
                 return false;
             }
-            let Some(peer) = self.peers.get_mut(id) else { return false };
-            if peer.side == Side::Publisher && self.holding > 0 {
+            let Some(peer) = self.peers.get(id) else { return false };
+            if self.is_held(peer) {
                 return true;
             }
+            let Some(peer) = self.peers.get_mut(id) else { return false };
             if !peer.readable {
                 return false;
             }
@@ -299,7 +305,7 @@ impl Native {
     /// Handles all that is complete in the input of a connection.
     fn handle_input(&mut self, id: u32, now: Instant) -> Result<(), String> {
         let Some(peer) = self.peers.get_mut(id) else { return Ok(()) };
-        if peer.input.is_empty() || peer.side == Side::Publisher && self.holding > 0 {
+        if peer.input.is_empty() {
             return Ok(());
         }
         if peer.peer().is_none() {
@@ -323,104 +329,23 @@ impl Native {
         handled
     }
 
-    /// A handshake is done: a publisher hears all that is wanted, and last the marker.
-    fn greet(&mut self, id: u32) {
-        self.peers.established(id);
-        let Some(peer) = self.peers.get_mut(id) else { return };
-        if let (Side::Publisher, Some(theirs)) = (peer.side, peer.peer()) {
-            let mut frames = Vec::new();
-            for topic in self.wanted.prefixes().chain([crate::io::SYNC_MARKER]) {
-                command::write_subscription(&mut frames, theirs.minor, true, topic);
-            }
-            peer.queue.push_control(&frames);
-            self.peers.mark_dirty(id);
-        }
-        self.show();
-    }
-
-    /// Takes the wishes of a subscriber.
-    fn hear(&mut self, id: u32, input: &mut BytesMut) -> Result<(), String> {
-        let limit = self.budget.subscription_topic_bytes + 64;
-        loop {
-            let found = frame::find(input, limit).map_err(|error| error.to_string())?;
-            let (total, wish) = match found {
-                Found::Incomplete => return Ok(()),
-                Found::Command { body, total } => match command::parse(&input[body..total]) {
-                    Some(Command::Subscribe(topic)) => (total, Some((true, topic.to_vec()))),
-                    Some(Command::Cancel(topic)) => (total, Some((false, topic.to_vec()))),
-                    Some(other) => {
-                        self.answer(id, &other)?;
-                        (total, None)
-                    }
-                    None => return Err("a command that is none".to_owned()),
-                },
-                // The form of ZMTP 3.0, and of an XSUB at any version.
-                Found::Message { topic, topic_length, total } => match input[topic..topic + topic_length] {
-                    [1, ref topic @ ..] => (total, Some((true, topic.to_vec()))),
-                    [0, ref topic @ ..] => (total, Some((false, topic.to_vec()))),
-                    _ => (total, None),
-                },
-            };
-            drop(input.split_to(total));
-            match wish {
-                Some((true, topic)) => self.subscribe(id, &topic)?,
-                Some((false, topic)) => {
-                    self.router.known = false;
-                    if self.wanted.remove(&topic, id) {
-                        self.tell_publishers(false, &topic);
-                    }
-                }
-                None => {}
-            }
-        }
-    }
-
-    fn subscribe(&mut self, id: u32, topic: &[u8]) -> Result<(), String> {
-        self.router.known = false;
-        if self.wanted.add(topic, id).map_err(|error| error.to_string())? {
-            self.tell_publishers(true, topic);
-        }
-        Ok(())
-    }
-
-    /// PING, and commands that need no answer.
-    fn answer(&mut self, id: u32, command: &Command<'_>) -> Result<(), String> {
-        match command {
-            Command::Ping { context, .. } => {
-                let Some(peer) = self.peers.get_mut(id) else { return Ok(()) };
-                if peer.queue.bytes() > 2 * self.budget.subscriber_queue_bytes {
-                    return Err("it asks for answers and does not read them".to_owned());
-                }
-                let mut pong = Vec::new();
-                command::write_pong(&mut pong, context);
-                peer.queue.push_control(&pong);
-                self.peers.mark_dirty(id);
-                Ok(())
-            }
-            Command::Error(reason) => Err(format!("the peer says: {}", String::from_utf8_lossy(reason))),
-            _ => Ok(()),
-        }
-    }
-
-    fn tell_publishers(&mut self, subscribe: bool, topic: &[u8]) {
-        for minor in 0..=1 {
-            let mut frames = Vec::new();
-            command::write_subscription(&mut frames, minor, subscribe, topic);
-            self.peers.tell_publishers(minor, &frames);
-        }
-        self.show();
-    }
-
     /// Forwards all complete messages of a publisher, in runs with the same destination.
     fn forward(&mut self, id: u32, input: &mut BytesMut, now: Instant) -> Result<(), String> {
+        if self.holding > 0 {
+            return Ok(());
+        }
         let limit = self.budget.message_bytes;
+        // A run that is longer than a whole queue would be hard to bound.
+        let run_messages = RUN_MESSAGES.min(self.budget.high_water_mark);
+        let run_bytes = RUN_BYTES.min(self.budget.subscriber_queue_bytes);
+        let mut scanned = self.peers.get_mut(id).map_or(0, |peer| std::mem::take(&mut peer.scanned));
         let (mut run, mut messages) = (0, 0);
         loop {
-            match frame::find(&input[run..], limit) {
+            match frame::find_from(&input[run..], &mut scanned, limit) {
                 Ok(Found::Message { topic, topic_length, total }) => {
                     let topic = &input[run + topic..][..topic_length];
                     let elsewhere = self.router.look_up(&mut self.wanted, topic);
-                    if elsewhere || messages >= RUN_MESSAGES || run + total > RUN_BYTES && messages > 0 {
+                    if elsewhere || messages >= run_messages || run + total > run_bytes && messages > 0 {
                         self.deliver(input, run, messages, now);
                         (run, messages) = (0, 0);
                         if elsewhere {
@@ -444,6 +369,9 @@ impl Native {
                 }
                 Ok(Found::Incomplete) => {
                     self.deliver(input, run, messages, now);
+                    if let Some(peer) = self.peers.get_mut(id) {
+                        peer.scanned = scanned;
+                    }
                     return Ok(());
                 }
                 Err(error) => {
@@ -461,6 +389,10 @@ impl Native {
         }
         let counters = &self.shared.counters;
         let run = input.split_to(run).freeze();
+        if run.len() > 2 * RUN_BYTES {
+            // A large message leaves its buffer alone, so that nothing small keeps all of it alive.
+            *input = BytesMut::from(&input[..]);
+        }
         counters.received.add(messages as u64);
         counters.received_bytes.add(run.len() as u64);
         if self.router.targets.is_empty() {
@@ -470,6 +402,10 @@ impl Native {
         counters.copies.add((messages * self.router.targets.len()) as u64);
         for &id in &self.router.targets {
             let Some(peer) = self.peers.get_mut(id) else { continue };
+            if !peer.queue.has_room(messages, run.len()) && peer.writable {
+                // It is not slow: nothing was written in this turn yet. An error shows itself again in `write`.
+                peer.writable = peer.queue.write_to(&mut peer.stream).unwrap_or(true);
+            }
             if peer.queue.has_room(messages, run.len()) {
                 peer.queue.push(&run, messages);
             } else {
@@ -491,6 +427,7 @@ impl Native {
                     });
                 }
             }
+            counters.forwarded.add(peer.queue.take_sent() as u64);
             self.peers.mark_dirty(id);
         }
     }
@@ -499,19 +436,22 @@ impl Native {
     fn write(&mut self, now: Instant) {
         while let Some(id) = self.peers.take_dirty() {
             let Some(peer) = self.peers.get_mut(id) else { continue };
-            if !peer.writable {
-                continue;
-            }
-            match peer.queue.write_to(&mut peer.stream) {
-                Ok((sent, more)) => {
-                    peer.writable = more;
-                    self.shared.counters.forwarded.add(sent as u64);
-                    if peer.holds && peer.queue.is_half_empty() {
-                        peer.holds = false;
-                        self.holding -= 1;
+            if peer.writable {
+                match peer.queue.write_to(&mut peer.stream) {
+                    Ok(more) => peer.writable = more,
+                    Err(_) => {
+                        self.disconnect(id, now, "");
+                        continue;
                     }
                 }
-                Err(_) => self.disconnect(id, now, ""),
+            }
+            self.shared.counters.forwarded.add(peer.queue.take_sent() as u64);
+            if peer.holds && peer.queue.is_half_empty() {
+                peer.holds = false;
+                self.holding -= 1;
+            }
+            if peer.side == Side::Publisher && peer.queue.control() > peer.control_limit {
+                self.disconnect(id, now, "it does not read what is wanted of it");
             }
         }
     }
@@ -528,6 +468,7 @@ impl Native {
             });
         }
         self.holding -= usize::from(peer.holds);
+        self.shared.counters.forwarded.add(peer.queue.take_sent() as u64);
         self.shared.counters.lost.add(peer.queue.messages() as u64);
         if peer.side == Side::Subscriber {
             self.router.known = false;
@@ -550,20 +491,29 @@ impl Native {
     /// Forwards what has arrived, for at most half of the time, and writes it for at most the rest.
     fn close(mut self, events: &mut Events, asked: Instant) {
         let deadline = Duration::from_nanos(self.shared.closing.load(Relaxed).saturating_sub(1));
+        let (half, end) = (asked + deadline / 2, asked + deadline);
         self.listeners = None;
-        // Whoever wrote before we were asked to close is readable now.
-        while crate::worker::now() < asked + deadline / 2 {
-            self.turn(events, Some(Duration::ZERO));
-            if events.is_empty() && !self.has_work() {
+        self.accept_after = None;
+        let mut takes = true;
+        loop {
+            let now = crate::worker::now();
+            if now >= end {
                 break;
             }
-        }
-        while self.shared.counters.queued() > 0 {
-            let left = (asked + deadline).saturating_duration_since(crate::worker::now());
-            if left.is_zero() {
+            if takes && now >= half {
+                // From here on we ourselves hold the publishers.
+                takes = false;
+                self.holding += 1;
+            }
+            let waits = self.shared.counters.queued() > 0;
+            let next = if takes { half } else { end };
+            let sleep =
+                if waits && !self.has_work() { next.saturating_duration_since(now) } else { Duration::ZERO };
+            self.turn(events, Some(sleep));
+            // Whoever wrote before we were asked to close is readable at once.
+            if !waits && events.is_empty() && !self.has_work() && self.shared.counters.queued() == 0 {
                 break;
             }
-            self.turn(events, Some(left));
         }
         for id in self.peers.ids() {
             self.disconnect(id, asked, "");

@@ -1,7 +1,7 @@
 //! All connections, by small numbers that are used again.
 
 use super::connection::{Connection, Side};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use mio::{Interest, Registry, Token};
 use multiplane_codec::zmtp::frame::{self, Found};
 use std::collections::VecDeque;
@@ -14,6 +14,8 @@ pub(super) struct Peers {
     free: Vec<u32>,
     /// Who may have something to be written.
     dirty: Vec<u32>,
+    /// Who may have something left to read or to parse.
+    hot: Vec<u32>,
     /// Publishers past their handshake.
     publishers: Vec<u32>,
     subscribers: usize,
@@ -24,7 +26,10 @@ pub(super) struct Peers {
 #[derive(Default)]
 struct Slot {
     connection: Option<Box<Connection>>,
+    // Whether it is in the list of that name. They belong to the slot, for a connection that ends stays in the list,
+    // and the next one in its place must not come there twice.
     dirty: bool,
+    hot: bool,
 }
 
 impl Peers {
@@ -59,6 +64,7 @@ impl Peers {
         self.shaking.push_back((connection.deadline, id));
         self.slots[id as usize].connection = Some(Box::new(connection));
         self.mark_dirty(id);
+        self.mark_hot(id);
         Ok(id)
     }
 
@@ -91,14 +97,14 @@ impl Peers {
         }
     }
 
-    /// Appends frames to what goes to each publisher that speaks this minor version.
-    pub(super) fn tell_publishers(&mut self, minor: u8, frames: &[u8]) {
+    /// Appends a frame to what goes to each publisher: the one for its minor version.
+    pub(super) fn tell_publishers(&mut self, frames: [&[u8]; 2]) {
         for n in 0..self.publishers.len() {
             let id = self.publishers[n];
             if let Some(peer) = self.get_mut(id)
-                && peer.peer().is_some_and(|theirs| theirs.minor == minor)
+                && let Some(theirs) = peer.peer()
             {
-                peer.queue.push_control(frames);
+                peer.queue.push_control(frames[usize::from(theirs.minor.min(1))]);
                 self.mark_dirty(id);
             }
         }
@@ -116,6 +122,26 @@ impl Peers {
         let id = self.dirty.pop()?;
         self.slots[id as usize].dirty = false;
         Some(id)
+    }
+
+    pub(super) fn mark_hot(&mut self, id: u32) {
+        if let Some(slot) = self.slots.get_mut(id as usize)
+            && !std::mem::replace(&mut slot.hot, true)
+        {
+            self.hot.push(id);
+        }
+    }
+
+    pub(super) fn hot(&self) -> &[u32] {
+        &self.hot
+    }
+
+    /// Moves all that are hot to `serving`.
+    pub(super) fn take_hot(&mut self, serving: &mut Vec<u32>) {
+        serving.append(&mut self.hot);
+        for &id in &*serving {
+            self.slots[id as usize].hot = false;
+        }
     }
 
     /// When the first handshake must be done.
@@ -156,14 +182,21 @@ impl Connection {
         }
     }
 
-    /// Drops the oldest until a run has room, counts them, and queues the run.
-    pub(super) fn make_room_and_push(&mut self, run: &Bytes, messages: usize) {
+    /// Drops the oldest, in the queue and then in the run, until the rest has room, and queues that.
+    pub(super) fn make_room_and_push(&mut self, run: &Bytes, mut messages: usize) {
+        let mut run = run.clone();
         while !self.queue.has_room(messages, run.len()) {
-            match self.queue.drop_oldest() {
-                Some(dropped) => self.dropped += dropped as u64,
-                None => return self.push_what_fits(run, messages),
+            if let Some(dropped) = self.queue.drop_oldest() {
+                self.dropped += dropped as u64;
+                continue;
+            }
+            self.dropped += 1;
+            messages -= 1;
+            match frame::find(&run, usize::MAX) {
+                Ok(Found::Message { total, .. }) if messages > 0 => run.advance(total),
+                _ => return,
             }
         }
-        self.queue.push(run, messages);
+        self.queue.push(&run, messages);
     }
 }

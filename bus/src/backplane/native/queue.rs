@@ -1,25 +1,30 @@
 //! What waits to be written to one connection.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use multiplane_codec::zmtp::frame::{self, Found};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 
-/// Runs of messages below this many bytes are copied behind each other: fewer pieces to write, and a slow reader never
-/// keeps more than eight times its bytes alive, for shared runs come from chunks of 64 KiB.
+/// Runs of messages below this many bytes are copied behind each other: fewer pieces to write.
 const SHARE_FROM: usize = 8 * 1024;
 
-/// A copied piece is closed at this size, so that it can be dropped by itself.
+/// Runs of so many are shared even with a slow reader. They come from chunks of 64 KiB, or of twice that when a message
+/// was cut, so a reader keeps at most four times its bytes alive.
+const ALWAYS_SHARE_FROM: usize = 32 * 1024;
+
+/// A copied piece is closed at this size.
 const PIECE: usize = 16 * 1024;
 
 /// Pieces given to one `writev`.
 const GATHER: usize = 64;
 
+/// Whole messages, or whole commands (then `messages` is 0).
 struct Piece {
     bytes: Bytes,
     messages: usize,
 }
 
-/// A bounded queue of bytes that knows how many messages they are. Pieces end at borders of messages.
+/// A bounded queue of bytes that knows how many messages they are.
 pub(super) struct SendQueue {
     pieces: VecDeque<Piece>,
     /// The last piece, still growing.
@@ -28,7 +33,11 @@ pub(super) struct SendQueue {
     /// How much of the first piece is written.
     written: usize,
     bytes: usize,
+    /// Those of `bytes` that are commands.
+    control: usize,
     messages: usize,
+    /// Messages written since somebody asked.
+    sent: usize,
     max_bytes: usize,
     max_messages: usize,
 }
@@ -41,7 +50,9 @@ impl SendQueue {
             tail_messages: 0,
             written: 0,
             bytes: 0,
+            control: 0,
             messages: 0,
+            sent: 0,
             max_bytes,
             max_messages,
         }
@@ -51,14 +62,20 @@ impl SendQueue {
         self.messages
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// Bytes of commands that wait.
+    pub(super) fn control(&self) -> usize {
+        self.control
     }
 
-    /// Whether so much more fits. An empty queue takes a message of any size.
+    /// How many messages were written since the last call.
+    pub(super) fn take_sent(&mut self) -> usize {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Whether so much more fits. An empty queue takes one message of any size.
     pub(super) fn has_room(&self, messages: usize, bytes: usize) -> bool {
-        self.messages == 0
-            || (self.messages + messages <= self.max_messages && self.bytes + bytes <= self.max_bytes)
+        self.messages == 0 && messages == 1
+            || self.messages + messages <= self.max_messages && self.bytes + bytes <= self.max_bytes
     }
 
     /// Whether it has come down far enough for those who were held back.
@@ -68,9 +85,14 @@ impl SendQueue {
 
     /// Appends a run of whole messages.
     pub(super) fn push(&mut self, run: &Bytes, messages: usize) {
+        if self.tail_messages == 0 {
+            self.close_tail();
+        }
+        // A slow reader must not keep whole chunks alive for the little that it gets of each.
+        let is_slow = self.bytes > self.max_bytes / 8;
         self.bytes += run.len();
         self.messages += messages;
-        if run.len() < SHARE_FROM {
+        if run.len() < if is_slow { ALWAYS_SHARE_FROM } else { SHARE_FROM } {
             self.tail.extend_from_slice(run);
             self.tail_messages += messages;
             if self.tail.len() >= PIECE {
@@ -82,25 +104,62 @@ impl SendQueue {
         }
     }
 
-    /// Appends frames that are no messages.
+    /// Appends whole frames that are no messages. They are never dropped.
     pub(super) fn push_control(&mut self, frames: &[u8]) {
+        if self.tail_messages > 0 {
+            self.close_tail();
+        }
         self.bytes += frames.len();
+        self.control += frames.len();
         self.tail.extend_from_slice(frames);
         if self.tail.len() >= PIECE {
             self.close_tail();
         }
     }
 
-    /// Drops the oldest piece that is not half written; how many messages that were, `None` when there is none.
+    /// Drops the oldest message that is not half written; how many that were, `None` when there is none.
     pub(super) fn drop_oldest(&mut self) -> Option<usize> {
-        let first = usize::from(self.written > 0);
-        if self.pieces.len() <= first {
+        self.split_half_written();
+        let begun = usize::from(self.written > 0);
+        let waiting = (begun..self.pieces.len()).find(|&n| self.pieces[n].messages > 0);
+        let at = waiting.unwrap_or_else(|| {
             self.close_tail();
+            self.pieces.len().saturating_sub(1).max(begun)
+        });
+        let piece = self.pieces.get_mut(at)?;
+        let (bytes, messages) = match frame::find(&piece.bytes, usize::MAX) {
+            Ok(Found::Message { total, .. }) if piece.messages > 1 => (total, 1),
+            _ => (piece.bytes.len(), piece.messages),
+        };
+        if messages == 0 {
+            return None;
         }
-        let dropped = self.pieces.remove(first)?;
-        self.bytes -= dropped.bytes.len();
-        self.messages -= dropped.messages;
-        Some(dropped.messages)
+        piece.bytes.advance(bytes);
+        piece.messages -= messages;
+        if piece.messages == 0 {
+            self.pieces.remove(at);
+        }
+        self.bytes -= bytes;
+        self.messages -= messages;
+        Some(messages)
+    }
+
+    /// Makes the message that is half written a piece of its own; those before it are sent.
+    fn split_half_written(&mut self) {
+        let Some(first) = self.pieces.front_mut() else { return };
+        while self.written > 0 && first.messages > 1 {
+            let Ok(Found::Message { total, .. }) = frame::find(&first.bytes, usize::MAX) else { return };
+            if total > self.written {
+                let half = first.bytes.split_to(total);
+                first.messages -= 1;
+                return self.pieces.push_front(Piece { bytes: half, messages: 1 });
+            }
+            first.bytes.advance(total);
+            first.messages -= 1;
+            self.written -= total;
+            self.messages -= 1;
+            self.sent += 1;
+        }
     }
 
     fn close_tail(&mut self) {
@@ -110,10 +169,9 @@ impl SendQueue {
         }
     }
 
-    /// Writes until all is written or `stream` takes no more; how many messages went, and whether it may take more.
-    pub(super) fn write_to(&mut self, stream: &mut impl Write) -> io::Result<(usize, bool)> {
+    /// Writes until all is written or `stream` takes no more; whether it may take more.
+    pub(super) fn write_to(&mut self, stream: &mut impl Write) -> io::Result<bool> {
         self.close_tail();
-        let mut sent = 0;
         while !self.pieces.is_empty() {
             let mut slices = [IoSlice::new(&[]); GATHER];
             let count = self.pieces.len().min(GATHER);
@@ -121,31 +179,31 @@ impl SendQueue {
                 *slice = IoSlice::new(&piece.bytes);
             }
             slices[0] = IoSlice::new(&self.pieces[0].bytes[self.written..]);
-            let written = match stream.write_vectored(&slices[..count]) {
+            match stream.write_vectored(&slices[..count]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((sent, false)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(written) => self.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
-            };
-            sent += self.advance(written);
+            }
         }
-        Ok((sent, true))
+        Ok(true)
     }
 
-    fn advance(&mut self, written: usize) -> usize {
+    fn advance(&mut self, written: usize) {
         self.bytes -= written;
         self.written += written;
-        let mut sent = 0;
         while let Some(piece) = self.pieces.front()
             && self.written >= piece.bytes.len()
         {
             self.written -= piece.bytes.len();
-            sent += piece.messages;
+            if piece.messages == 0 {
+                self.control -= piece.bytes.len();
+            }
+            self.messages -= piece.messages;
+            self.sent += piece.messages;
             self.pieces.pop_front();
         }
-        self.messages -= sent;
-        sent
     }
 }
 
@@ -172,54 +230,116 @@ mod tests {
         }
     }
 
+    /// Messages of one frame with `n` bytes of `n` each.
+    fn messages(numbers: impl IntoIterator<Item = u8>) -> Bytes {
+        let mut run = Vec::new();
+        numbers.into_iter().for_each(|n| frame::write(&mut run, 0, &vec![n; usize::from(n)]));
+        run.into()
+    }
+
     #[test]
     fn what_goes_in_comes_out_in_order_however_it_is_written() {
         let mut queue = SendQueue::new(1_000_000, usize::MAX);
         let mut expected = Vec::new();
-        let mut messages = 0;
-        for n in 0..300usize {
+        let (mut messages, mut control) = (0, 0);
+        for n in 1..300usize {
             let run = Bytes::from(vec![n as u8; n * 40]);
             expected.extend_from_slice(&run);
             queue.push(&run, n);
             messages += n;
             if n % 10 == 0 {
                 queue.push_control(b"ctl");
+                control += 3;
                 expected.extend_from_slice(b"ctl");
             }
         }
-        assert_eq!((queue.bytes(), queue.messages()), (expected.len(), messages));
+        assert_eq!((queue.bytes, queue.control(), queue.messages()), (expected.len(), control, messages));
         let mut stream = Trickle { got: Vec::new(), room: 0 };
-        let mut sent = 0;
-        while queue.bytes() > 0 {
+        while queue.bytes > 0 {
             stream.room = 1000;
-            sent += queue.write_to(&mut stream).unwrap().0;
+            queue.write_to(&mut stream).unwrap();
         }
         assert!(stream.got == expected);
-        assert_eq!((sent, queue.messages()), (messages, 0));
+        assert_eq!((queue.take_sent(), queue.messages(), queue.control()), (messages, 0, 0));
     }
 
     #[test]
-    fn the_oldest_goes_first_but_never_half_of_a_message() {
-        let mut queue = SendQueue::new(10, usize::MAX);
-        for n in 0..3u8 {
-            queue.push(&Bytes::from(vec![n; SHARE_FROM]), 1);
+    fn the_oldest_goes_first_one_by_one_but_no_command_and_never_half_of_a_message() {
+        // Copied ones and shared ones, in one piece or several.
+        for (first, second) in [(1..4, 4..6), (1..2, 2..6), (1..255, 255..255), (1..120, 120..250)] {
+            let all = first.clone().chain(second.clone()).count();
+            for written in 0..100 {
+                let mut queue = SendQueue::new(1000, usize::MAX);
+                queue.push_control(b"ready");
+                queue.push(&messages(first.clone()), first.len());
+                queue.push_control(b"pong");
+                if !second.is_empty() {
+                    queue.push(&messages(second.clone()), second.len());
+                }
+                let mut stream = Trickle { got: Vec::new(), room: written };
+                let complete = queue.write_to(&mut stream).unwrap();
+                let mut dropped = 0;
+                while dropped < 2 {
+                    let Some(more) = queue.drop_oldest() else { break };
+                    assert_eq!(more, 1);
+                    dropped += 1;
+                }
+                stream.room = usize::MAX;
+                queue.write_to(&mut stream).unwrap();
+                // Those that had begun to be written stay; the next ones are gone.
+                let mut expected = b"ready".to_vec();
+                let (mut at, mut gone) = (5, 0);
+                for n in first.clone().chain(second.clone()) {
+                    if Some(n) == first.clone().last().map(|last| last + 1) {
+                        expected.extend_from_slice(b"pong");
+                        at += 4;
+                    }
+                    if at >= written && gone < dropped {
+                        gone += 1;
+                    } else {
+                        expected.extend_from_slice(&messages([n]));
+                    }
+                    at += 2 + usize::from(n);
+                }
+                if second.is_empty() {
+                    expected.extend_from_slice(b"pong");
+                }
+                assert!(stream.got == expected, "{first:?} {second:?} after {written}: {:?}", stream.got);
+                assert_eq!(queue.take_sent() + dropped, all, "{complete}");
+                assert_eq!((queue.bytes, queue.messages(), queue.control()), (0, 0, 0));
+                assert_eq!(queue.drop_oldest(), None);
+            }
         }
-        let mut stream = Trickle { got: Vec::new(), room: 10 };
-        assert!(!queue.write_to(&mut stream).unwrap().1);
-        assert_eq!(queue.drop_oldest(), Some(1));
-        stream.room = usize::MAX;
-        queue.write_to(&mut stream).unwrap();
-        let expected: Vec<u8> = [[0; SHARE_FROM], [2; SHARE_FROM]].concat();
-        assert!(stream.got == expected, "the one in the middle went");
-        assert_eq!(queue.drop_oldest(), None);
     }
 
     #[test]
     fn room_is_counted_in_messages_and_in_bytes() {
         let mut queue = SendQueue::new(2, 100);
         assert!(queue.has_room(1, 1_000_000), "a message of any size fits when there is nothing else");
+        assert!(!queue.has_room(3, 3), "but not more messages than may wait");
         queue.push(&Bytes::from_static(&[0; 60]), 1);
         assert!(queue.has_room(1, 40) && !queue.has_room(1, 41) && !queue.has_room(2, 1));
         assert!(!queue.is_half_empty());
+    }
+
+    #[test]
+    fn what_was_sent_before_an_error_is_counted() {
+        struct Breaks(usize);
+        impl Write for Breaks {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let n = self.0.min(bytes.len());
+                self.0 -= n;
+                if n == 0 { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(n) }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut queue = SendQueue::new(10, usize::MAX);
+        for n in 0..3u8 {
+            queue.push(&Bytes::from(vec![n; SHARE_FROM]), 1);
+        }
+        assert!(queue.write_to(&mut Breaks(2 * SHARE_FROM + 1)).is_err());
+        assert_eq!((queue.take_sent(), queue.messages()), (2, 1));
     }
 }
