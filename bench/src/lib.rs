@@ -41,9 +41,9 @@ impl Topology {
                 backplane.on_slow(OnSlow::Block).start().expect("a backplane")
             })
             .collect();
-        let routing = backplanes
-            .iter()
-            .fold(RoutingSpec::builder(), |spec, backplane| spec.backplane(backplane.route().topics(["bench"])));
+        let routing = backplanes.iter().fold(RoutingSpec::builder(), |spec, backplane| {
+            spec.backplane(backplane.route().topics(["bench"]))
+        });
         let before = workers();
         let bus = Bus::builder("receiver").routing(routing.build().expect("a routing specification"));
         let bus = bus.start_deadline(Duration::from_secs(60)).start().expect("the receiver");
@@ -98,7 +98,8 @@ impl Topology {
     /// Processor time that the receiving worker has used so far.
     #[must_use]
     pub fn worker_cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.worker)).unwrap_or_default();
+        let stat =
+            fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.worker)).unwrap_or_default();
         Duration::from_nanos(stat.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
     }
 }

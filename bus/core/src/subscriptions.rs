@@ -195,6 +195,13 @@ impl<W: Copy + Ord> Subscriptions<W> {
         self.union.iter().copied().for_each(visit);
     }
 
+    /// Whether `who` subscribes to exactly this prefix.
+    #[must_use]
+    pub fn contains(&self, prefix: &[u8], who: W) -> bool {
+        let subscribers = self.prefixes.get(prefix);
+        subscribers.is_some_and(|subscribers| subscribers.binary_search_by_key(&who, |&(who, _)| who).is_ok())
+    }
+
     /// Everybody with at least one subscription, in rising order.
     pub fn subscribers(&self) -> impl Iterator<Item = W> {
         self.members.keys().copied()

@@ -88,7 +88,7 @@ pub struct BackplaneBuilder {
 pub struct ForwardStats {
     /// Messages taken from publishers.
     pub received: u64,
-    /// Bytes of all their frames.
+    /// Bytes of all their frames on the wire, headers included.
     pub received_bytes: u64,
     /// Messages that nobody wanted when they came; publishers that filter send few of them.
     pub unwanted: u64,

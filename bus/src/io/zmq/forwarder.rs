@@ -130,7 +130,8 @@ impl Forwarder {
             },
         };
         let mut more = topic.get_more();
-        let mut bytes = topic.len() as u64;
+        let on_the_wire = |frame: &zmq::Message| frame.len() as u64 + if frame.len() > 255 { 9 } else { 2 };
+        let mut bytes = on_the_wire(&topic);
         let flags = |more| if more { zmq::DONTWAIT | zmq::SNDMORE } else { zmq::DONTWAIT };
         let mut lossless = true;
         // A refused message would be gone, so the topic goes as a copy; short ones need no memory of their own.
@@ -147,7 +148,7 @@ impl Forwarder {
         while more {
             let Ok(frame) = self.publishers.recv_msg(zmq::DONTWAIT) else { break };
             more = frame.get_more();
-            bytes += frame.len() as u64;
+            bytes += on_the_wire(&frame);
             let _ = self.subscribers.send(frame, flags(more));
         }
         if lossless {
