@@ -343,9 +343,9 @@ impl Worker {
     #[inline]
     fn handle(&mut self, slot: usize, now: Instant) {
         let Some(running) = &mut self.handler else { return };
-        let shared = self.subscribers[slot].shared();
+        let id = self.subscribers[slot].shared().id;
         let topic = std::str::from_utf8(self.incoming.topic()).unwrap_or_default();
-        let message = Message::new(shared.id, topic, self.incoming.payload(), self.incoming.trailer());
+        let message = Message::new(id, topic, self.incoming.payload(), self.incoming.trailer());
         let mut stop = false;
         let mut outbox = Outbox {
             links: &mut self.publishers,
@@ -357,15 +357,13 @@ impl Worker {
         };
         // A panic of the user's ends the user's handler, not the links of everybody else.
         let outcome = catch_unwind(AssertUnwindSafe(|| (running.handler)(&message, &mut outbox)));
-        shared.counters.delivered.add(1);
+        let counters = &self.subscribers[slot].shared().counters;
+        counters.delivered.add(1);
         match outcome {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                shared.counters.handler_errors.add(1);
-                tracing::warn!(backplane = %shared.id, topic, %error, "the handler could not handle a message");
-            }
+            Ok(Err(error)) => self.subscribers[slot].handler_failed(topic, &*error, now),
             Err(panic) => {
-                shared.counters.handler_errors.add(1);
+                counters.handler_errors.add(1);
                 return self.end_handler(Err(BusError::HandlerPanicked { message: panic_message(&*panic) }));
             }
         }

@@ -3,7 +3,7 @@
 
 mod common;
 use common::*;
-use multiplane_bus::{Budget, BusError, PublishError};
+use multiplane_bus::{Budget, BusError, PublishError, Wait};
 use std::sync::mpsc;
 
 #[test]
@@ -41,6 +41,25 @@ fn a_handler_answers_on_the_backplane_that_asked_and_on_another() {
     }
     stop.stop();
     running.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_spinning_worker_does_the_same_work() {
+    let backplane = backplane("BP1");
+    let spin = Wait::Spin { before_block: std::time::Duration::from_millis(1) };
+    let bus = builder("spins", [backplane.route().topics(["ask", "reply"])]).wait(spin).start().unwrap();
+    let publisher = bus.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("reply", LONG).unwrap();
+    publisher.publish("ask", &0).unwrap();
+    bus.run(move |message, outbox| {
+        match message.decode::<u32>()? {
+            1000 => outbox.stop(),
+            n => outbox.publish(message.backplane(), "reply", &(n + 1))?,
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(stats(&bus).delivered, 1001);
 }
 
 #[test]

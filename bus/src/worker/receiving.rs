@@ -7,6 +7,7 @@ use crate::message::{Arena, Message, OwnedMessage};
 use crate::shared::{BackplaneShared, BusShared};
 use crate::subscriber::{InboxSender, Put};
 use multiplane_core::{GapTracker, Observation, SubscriptionError, Subscriptions};
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -181,6 +182,15 @@ impl SubscriberLink {
             tracing::warn!(backplane = %self.shared.id, what, before, "a peer sends what is no message: ignored");
         });
         Arrival::Nobody
+    }
+
+    /// Counts a message that a handler could not handle, and says so.
+    #[cold]
+    pub(super) fn handler_failed(&mut self, topic: &str, error: &(dyn Error + Send + Sync), now: Instant) {
+        self.shared.counters.handler_errors.add(1);
+        self.complaint.complain(now, |before| {
+            tracing::warn!(backplane = %self.shared.id, topic, %error, before, "the handler could not handle a message");
+        });
     }
 
     /// Puts what is in `incoming` into the inboxes of `receivers`. When one has no room, the message is stashed.
