@@ -53,3 +53,8 @@ pub use outbox::{Destination, Outbox};
 pub use publisher::Publisher;
 pub use subscriber::{Drain, Iter, OnFull, RecvError, RecvTimeoutError, Subscriber, TryRecvError};
 pub use worker::Unsent;
+
+/// The programs of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,5 +1,5 @@
 //! Handlers and their outbox.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod common;
 use common::*;

@@ -1,5 +1,5 @@
 //! Links that are not there, go and come back.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod common;
 use common::*;

@@ -1,5 +1,5 @@
 //! Who gets what: topics, prefixes, several receivers, changes at run time, full inboxes.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod common;
 use common::*;

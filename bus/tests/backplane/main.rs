@@ -1,0 +1,8 @@
+//! Both engines of the backplane, seen from the wire: by peers that speak ZMTP by hand, and by libzmq.
+#![allow(missing_docs)]
+
+mod hostile;
+mod policies;
+mod raw;
+mod wire;
+mod zmq_peers;
