@@ -129,7 +129,7 @@ impl Worker {
                 self.adapt_batch(now);
             }
             if now >= next_tick {
-                next_tick = now + self.bus.budget.tick;
+                next_tick = after(now, self.bus.budget.tick);
                 self.tick();
             }
             let deadline = self.handle_time(now).map_or(next_tick, |due| due.min(next_tick));
@@ -250,13 +250,13 @@ impl Worker {
                 let _ = reply.send(Ok(()));
             }
             Command::AwaitLive { timeout, reply } => {
-                self.live_waiters.push(LiveWaiter { deadline: now + timeout, reply });
+                self.live_waiters.push(LiveWaiter { deadline: after(now, timeout), reply });
             }
             Command::AwaitSubscriber { slot, topic, timeout, reply } => {
-                self.publishers[slot].await_subscriber(topic, now + timeout, reply);
+                self.publishers[slot].await_subscriber(topic, after(now, timeout), reply);
             }
             Command::Close { deadline } => {
-                self.closing = Some(now + deadline);
+                self.closing = Some(after(now, deadline));
                 self.end_handler(Ok(()));
             }
         }
@@ -437,6 +437,11 @@ impl Worker {
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// `now + wait`, where a wait for ever is one of years.
+pub(crate) fn after(now: Instant, wait: Duration) -> Instant {
+    now + wait.min(Duration::from_secs(100 * 365 * 24 * 3600))
 }
 
 /// Waits until one of `items` is ready, at most `sleep`; whether one is.

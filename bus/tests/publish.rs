@@ -176,6 +176,19 @@ fn a_trailer_rides_behind_the_payload_and_numbers_each_topic() {
     assert_eq!((stats(&bus).missed, stats(&bus).late), (0, 0));
 }
 
+#[test]
+fn waiting_for_ever_is_no_overflow() {
+    let backplane = backplane("BP1");
+    let bus =
+        builder("patient", [backplane.route().topics(["x"])]).start_deadline(Duration::MAX).start().unwrap();
+    let publisher = bus.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("x", Duration::MAX).unwrap();
+    publisher.publish_timeout("x", &1, Duration::MAX).unwrap();
+    assert_eq!(bus.subscriber().unwrap().recv_timeout(Duration::MAX).unwrap().topic(), "x");
+    assert_eq!(bus.close(Duration::MAX).unsent, []);
+    backplane.close(Duration::MAX);
+}
+
 /// A number that finds no room is not used up.
 #[test]
 fn back_pressure_makes_no_gaps_in_the_numbers() {
