@@ -85,6 +85,7 @@ pub struct Raw {
     input: Vec<u8>,
     at: usize,
     minor: u8,
+    pub last_wish_was_command: bool,
 }
 
 impl Raw {
@@ -94,7 +95,7 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_write_timeout(Some(LONG)).unwrap();
-        Self { stream, input: Vec::new(), at: 0, minor: 1 }
+        Self { stream, input: Vec::new(), at: 0, minor: 1, last_wish_was_command: false }
     }
 
     /// A peer past its handshake.
@@ -102,8 +103,7 @@ impl Raw {
         let mut peer = Self::connect(port);
         peer.minor = minor;
         peer.write(&[greeting(minor), ready(kind)].concat());
-        let greeting = peer.take(64).expect("a greeting");
-        assert_eq!(greeting[10], 3);
+        assert_eq!(peer.greeting()[10], 3);
         let (flags, body) = peer.frame().expect("READY");
         assert!(flags == 4 && body.starts_with(b"\x05READY"), "{body:?}");
         peer
@@ -159,6 +159,10 @@ impl Raw {
         Some(self.input[self.at - n..self.at].to_vec())
     }
 
+    pub fn greeting(&mut self) -> Vec<u8> {
+        self.take(64).expect("a greeting")
+    }
+
     /// The next frame: flags without that for long ones, and body.
     pub fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let flags = self.take(1)?[0];
@@ -186,22 +190,29 @@ impl Raw {
         self.try_recv().expect("a message")
     }
 
-    /// The next command.
+    /// The next command that is no wish.
     pub fn command(&mut self) -> Vec<u8> {
         let (flags, body) = self.frame().expect("a command");
         assert_eq!(flags, 4, "a message: {body:?}");
         body
     }
 
-    /// The next thing that a publisher hears: whether it is a subscription, and its topic.
+    /// The next thing that a publisher hears: whether it is a subscription, and its topic. (libzmq 4.3.4 in an XSUB
+    /// keeps to the old form whatever the version.)
     pub fn wish(&mut self) -> (bool, Vec<u8>) {
         let (flags, body) = self.frame().expect("a wish");
-        match (self.minor, flags) {
-            (0, 0) => (body[0] == 1, body[1..].to_vec()),
-            (_, 4) if body.starts_with(b"\x09SUBSCRIBE") => (true, body[10..].to_vec()),
-            (_, 4) if body.starts_with(b"\x06CANCEL") => (false, body[7..].to_vec()),
+        self.last_wish_was_command = flags == 4;
+        match flags {
+            0 => (body[0] == 1, body[1..].to_vec()),
+            4 if self.minor > 0 && body.starts_with(b"\x09SUBSCRIBE") => (true, body[10..].to_vec()),
+            4 if self.minor > 0 && body.starts_with(b"\x06CANCEL") => (false, body[7..].to_vec()),
             _ => panic!("no wish of version 3.{}: {flags} {body:?}", self.minor),
         }
+    }
+
+    /// Whether it said that it speaks 3.1.
+    pub fn is_new(&self) -> bool {
+        self.minor > 0
     }
 
     /// Hears wishes until this one comes.

@@ -108,12 +108,12 @@ fn heartbeats_of_libzmq_are_answered() {
         let events = context.socket(zmq::PAIR).unwrap();
         events.connect(monitor).unwrap();
         beating.set_heartbeat_ivl(50).unwrap();
-        beating.set_heartbeat_timeout(2000).unwrap();
+        beating.set_heartbeat_timeout(1000).unwrap();
         beating.set_subscribe(b"").unwrap();
         beating.connect(&format!("tcp://127.0.0.1:{}", backplane.subscriber_port())).unwrap();
         let mut publisher = Raw::publisher(&backplane);
         publisher.await_wanted(b"");
-        assert_eq!(events.poll(zmq::POLLIN, 3000).unwrap(), 0, "{engine:?}: disconnected");
+        assert_eq!(events.poll(zmq::POLLIN, 1500).unwrap(), 0, "{engine:?}: disconnected");
         publisher.send(&[b"alive"]);
         assert_eq!(beating.recv_bytes(0).unwrap(), b"alive");
     }
