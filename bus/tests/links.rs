@@ -96,6 +96,26 @@ fn a_backplane_that_comes_back_finds_every_subscription_again() {
     assert_eq!((stats(&receiver).delivered, stats(&sender).sent), (60_000, 60_000));
 }
 
+/// What a publisher knows of subscribers dies with the connection that told it.
+#[test]
+fn a_subscriber_that_did_not_come_back_is_not_published_to() {
+    let backplane = backplane("BP1");
+    let ports = (backplane.subscriber_port(), backplane.publisher_port());
+    let receiver = bus("leaves", &backplane, &["x"]);
+    let mut route = backplane.route();
+    route.subscriber_port = None;
+    let sender = builder("stays", [route]).start().unwrap();
+    let publisher = sender.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    drop((receiver, backplane));
+    while is_up(&next(&sender)) {}
+    let _backplane = at(ports);
+    while !is_up(&next(&sender)) {}
+    publisher.publish("x", &1).unwrap();
+    until("the message is done with", || stats(&sender).dropped.total() + stats(&sender).sent == 1);
+    assert_eq!(stats(&sender).dropped.no_subscriber, 1, "{:?}", stats(&sender));
+}
+
 #[test]
 fn links_tell_when_they_go_and_come() {
     let backplane = backplane("BP1");
