@@ -32,18 +32,18 @@ fn ready(metadata: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The peer and how much was used, or why not; and what was answered.
+type Shaken = (Result<(Option<Peer>, usize), Refusal>, Vec<u8>);
+
 /// Shakes hands with all of `input` at once; also what was answered and how much was used.
-fn shake(ours: SocketType, input: &[u8]) -> (Result<(Option<Peer>, usize), Refusal>, Vec<u8>) {
+fn shake(ours: SocketType, input: &[u8]) -> Shaken {
     let (mut handshake, mut out) = Handshake::start(ours);
     let used = handshake.handle(input, &mut out);
     (used.map(|used| (handshake.peer(), used)), out)
 }
 
 /// As [`shake`], but the bytes come in these pieces.
-fn shake_in_pieces<'a>(
-    ours: SocketType,
-    pieces: impl Iterator<Item = &'a [u8]>,
-) -> (Result<(Option<Peer>, usize), Refusal>, Vec<u8>) {
+fn shake_in_pieces<'a>(ours: SocketType, pieces: impl Iterator<Item = &'a [u8]>) -> Shaken {
     let (mut handshake, mut out) = Handshake::start(ours);
     let (mut input, mut used) = (Vec::new(), 0);
     for piece in pieces {
@@ -132,7 +132,7 @@ fn commands_are_read_as_they_are_written() {
     assert_eq!(read(b"\x06CANCELecho"), Some(Command::Cancel(b"echo")));
     assert_eq!(read(b"\x04PING\x01\x2cctx!"), Some(Command::Ping { ttl: 300, context: b"ctx!" }));
     let context = b"0123456789abcdef";
-    assert_eq!(read(b"\x04PING\0\00123456789abcdefTOOLONG"), Some(Command::Ping { ttl: 0, context }));
+    assert_eq!(read(b"\x04PING\0\x000123456789abcdefTOOLONG"), Some(Command::Ping { ttl: 0, context }));
     assert_eq!(read(b"\x04PONGctx!"), Some(Command::Pong(b"ctx!")));
     assert_eq!(read(b"\x05ERROR\x02no and more"), Some(Command::Error(b"no")));
     assert_eq!(read(b"\x07UNHEARDof"), Some(Command::Unknown(b"UNHEARD")));
