@@ -2,7 +2,7 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | `backplane`, `echo`, `publish`, `route`, `demo`, `manual` | one subcommand each |
+//! | `backplane`, `bench`, `echo`, `publish`, `route`, `demo`, `manual` | one subcommand each |
 //! | `links` | the arguments that say which backplanes to link to |
 //! | `render` | how a message looks on the terminal |
 //! | `shutdown` | Ctrl-C |
@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod backplane;
+mod bench;
 mod clock;
 mod demo;
 mod echo;
@@ -55,6 +56,8 @@ enum Command {
     Backplane(backplane::Args),
     Echo(echo::Args),
     Publish(publish::Args),
+    Bench(bench::Args),
+    BenchRole(bench::RoleArgs),
     #[command(subcommand)]
     Route(route::Command),
     Completions(manual::Completions),
@@ -82,6 +85,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Backplane(args) => backplane::run(args, &shutdown),
         Command::Echo(args) => echo::run(&args, &shutdown),
         Command::Publish(args) => publish::run(&args, &shutdown),
+        Command::Bench(args) => bench::run(args, &shutdown),
+        Command::BenchRole(args) => bench::play(&args),
         Command::Route(command) => route::run(&command),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),

@@ -1,0 +1,48 @@
+//! What measuring costs: numbering a message, handing it over and counting it, with nothing between. The fastest
+//! contender must be ten times slower than this for its figures to be its own.
+//!
+//! `count`: throughput. `latency`: with the clock read and the histogram filled for each message, as at a fixed rate.
+#![allow(missing_docs, clippy::disallowed_methods)]
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use multiplane_bench::BenchError;
+use multiplane_bench::contender::Sender;
+use multiplane_bench::load::{Credit, Load, offer};
+use multiplane_bench::tally::Tally;
+use std::time::Duration;
+
+/// A transport that takes no time: what is sent has arrived.
+struct Nothing(Tally);
+
+impl Sender for Nothing {
+    fn send(&mut self, payload: &[u8]) -> Result<(), BenchError> {
+        self.0.note(payload);
+        Ok(())
+    }
+}
+
+fn harness_overhead(criterion: &mut Criterion) {
+    for (name, latency) in [("count", false), ("latency", true)] {
+        let mut group = criterion.benchmark_group(format!("harness_overhead/{name}"));
+        group.throughput(Throughput::Elements(1)).sample_size(10);
+        group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1));
+        for size in [16, 100, 1024] {
+            group.bench_function(BenchmarkId::from_parameter(format!("{size}B")), |bencher| {
+                // The load runs for a time, not for a number; so the time per message is scaled to the number asked.
+                bencher.iter_custom(|messages| {
+                    let load = Load { publisher: 0, size, nanos: 20_000_000, rate: None };
+                    let mut nothing = Nothing(Tally::new(1, size, latency).expect("a tally"));
+                    let start = multiplane_bench::clock::now();
+                    let offered =
+                        offer(&load, &Credit::unlimited(), &mut nothing).expect("nothing that fails");
+                    let each = (multiplane_bench::clock::now() - start) as f64 / offered.sent as f64;
+                    Duration::from_nanos((each * messages as f64) as u64)
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, harness_overhead);
+criterion_main!(benches);

@@ -1,0 +1,322 @@
+//! Measures: which contenders, in which scenarios, at which sizes, again and again in turn.
+//!
+//! Rounds are interleaved (A B C, A B C, ...), so that whatever else the machine does hits all contenders alike. A round
+//! is one run for throughput, as fast as messages are taken without loss, and one for latency at a fixed rate; in
+//! ping-pong it is one run. Each run has fresh processes.
+
+mod crew;
+
+use crate::BenchError;
+use crate::contender::{Contender, Place};
+use crate::load::{Load, Offered};
+use crate::role::{Answer, Order, Part, RoleSpec};
+use crate::scenario::Scenario;
+use crate::tally::{Latencies, Seen, latencies};
+pub use crew::Launcher;
+use crew::{Crew, Member};
+
+/// Without back-pressure so many bytes may be on the way, in so many messages.
+const WINDOW_BYTES: usize = 32 * 1024 * 1024;
+const WINDOW_MESSAGES: usize = 16_384;
+
+/// Subscribers say how far they have got so many times per window.
+const CREDITS_PER_WINDOW: u64 = 8;
+
+/// What latency is measured at, as a part of the maximum.
+const FRACTION: f64 = 0.5;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Who; those that do not run a scenario are told in the results.
+    pub contenders: Vec<Contender>,
+    /// What.
+    pub scenarios: Vec<Scenario>,
+    /// Bytes of the payloads.
+    pub sizes: Vec<usize>,
+    /// How long one run offers messages; latency runs take half of it.
+    pub seconds: f64,
+    /// How often.
+    pub rounds: usize,
+    /// Messages a second that latency is measured at; `None`: half of each contender's maximum.
+    pub rate: Option<f64>,
+    /// Cores that the processes stay on: publishers, middle, subscribers take them in turn. Empty: anywhere.
+    pub pin: Vec<usize>,
+}
+
+/// All rounds of one contender in one scenario at one size.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Who.
+    pub contender: Contender,
+    /// What.
+    pub scenario: Scenario,
+    /// Bytes of the payload.
+    pub size: usize,
+    /// What was measured, a round each; or why there is nothing.
+    pub rounds: Result<Vec<Round>, String>,
+}
+
+/// What one round found.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// As fast as messages are taken; in ping-pong, the only run.
+    pub throughput: Outcome,
+    /// At a fixed rate: that rate, and what came of it.
+    pub latency: Option<(f64, Outcome)>,
+}
+
+/// What one run found.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What each publisher offered.
+    pub offered: Vec<Offered>,
+    /// What each subscriber saw.
+    pub seen: Vec<Seen>,
+    /// Processor time of all processes, in nanoseconds.
+    pub cpu: u64,
+}
+
+impl Outcome {
+    /// Messages sent, each counted once however many get it.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.offered.iter().map(|offered| offered.sent).sum()
+    }
+
+    /// Messages received by all subscribers together.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.seen.iter().map(|seen| seen.received).sum()
+    }
+
+    /// Messages that did not reach a subscriber, summed over the subscribers.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        let sent: Vec<u64> = self.offered.iter().map(|offered| offered.sent).collect();
+        self.seen.iter().map(|seen| seen.lost(&sent)).sum()
+    }
+
+    /// A count summed over the subscribers.
+    #[must_use]
+    pub fn sum(&self, count: impl Fn(&Seen) -> u64) -> u64 {
+        self.seen.iter().map(count).sum()
+    }
+
+    /// Messages a second received by all subscribers together, from the first arrival anywhere to the last.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        let first = self.seen.iter().map(|seen| seen.first).filter(|first| *first > 0).min().unwrap_or(0);
+        let last = self.seen.iter().map(|seen| seen.last).max().unwrap_or(0);
+        if last <= first { 0.0 } else { self.sum(|seen| seen.between) as f64 * 1e9 / (last - first) as f64 }
+    }
+
+    /// Processor seconds of all processes for a million received messages.
+    #[must_use]
+    pub fn cpu_per_million(&self) -> f64 {
+        self.cpu as f64 / 1e3 / self.received().max(1) as f64
+    }
+
+    /// The latencies of all subscribers.
+    ///
+    /// # Errors
+    /// Never with the histograms used here.
+    pub fn latencies(&self) -> Result<Latencies, BenchError> {
+        let mut all = latencies()?;
+        for &(value, count) in self.seen.iter().flat_map(|seen| &seen.latencies) {
+            all.saturating_record_n(value, count);
+        }
+        Ok(all)
+    }
+}
+
+/// One run.
+struct Case {
+    contender: Contender,
+    scenario: Scenario,
+    size: usize,
+    nanos: u64,
+    rate: Option<f64>,
+}
+
+/// Measures everything in the plan. `stop` is asked several times a second whether to give up; `progress` is told what
+/// is being done.
+///
+/// # Errors
+/// [`BenchError::Interrupted`]; that a contender fails is in its row.
+pub fn measure(
+    plan: &Plan,
+    launcher: &Launcher,
+    stop: &dyn Fn() -> bool,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Vec<Row>, BenchError> {
+    let mut rows = Vec::new();
+    for &scenario in &plan.scenarios {
+        for &size in &plan.sizes {
+            let start = rows.len();
+            rows.extend(plan.contenders.iter().map(|&contender| {
+                let offered = contender.check(scenario).map_err(|error| error.to_string());
+                Row { contender, scenario, size, rounds: offered.map(|()| Vec::new()) }
+            }));
+            for round in 1..=plan.rounds {
+                for row in &mut rows[start..] {
+                    let what = format!("{scenario}, {size} bytes, {}", row.contender);
+                    progress(&format!("{what}: round {round} of {}", plan.rounds));
+                    let Ok(rounds) = &mut row.rounds else { continue };
+                    match measure_round((row.contender, scenario, size), rounds, plan, launcher, stop) {
+                        Ok(round) => rounds.push(round),
+                        Err(BenchError::Interrupted) => return Err(BenchError::Interrupted),
+                        // What fails once is not measured: half a result would look like a whole one.
+                        Err(error) => row.rounds = Err(error.to_string()),
+                    }
+                }
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn measure_round(
+    (contender, scenario, size): (Contender, Scenario, usize),
+    before: &[Round],
+    plan: &Plan,
+    launcher: &Launcher,
+    stop: &dyn Fn() -> bool,
+) -> Result<Round, BenchError> {
+    let nanos = (plan.seconds * 1e9) as u64;
+    let case = Case { contender, scenario, size, nanos, rate: None };
+    let throughput = run(&case, &plan.pin, launcher, stop)?;
+    if scenario == Scenario::PingPong {
+        return Ok(Round { throughput, latency: None });
+    }
+    let sent = |outcome: &Outcome| outcome.rate() / f64::from(scenario.subscribers());
+    let mut rates: Vec<f64> = before.iter().map(|round| sent(&round.throughput)).collect();
+    rates.push(sent(&throughput));
+    rates.sort_by(f64::total_cmp);
+    let rate = plan.rate.unwrap_or(rates[rates.len() / 2] * FRACTION);
+    if rate <= 0.0 {
+        return Err(BenchError::failed("measuring", "nothing arrived"));
+    }
+    let case = Case { nanos: nanos / 2, rate: Some(rate), ..case };
+    Ok(Round { throughput, latency: Some((rate, run(&case, &plan.pin, launcher, stop)?)) })
+}
+
+/// Starts the processes, lets them find each other, offers the load, and adds up what came of it.
+fn run(
+    case: &Case,
+    pin: &[usize],
+    launcher: &Launcher,
+    stop: &dyn Fn() -> bool,
+) -> Result<Outcome, BenchError> {
+    let scenario = case.scenario;
+    let mut crew = Crew::new(launcher, stop);
+    let mut place = Place { contender: case.contender, scenario, ports: Vec::new() };
+    let mut cores = pin.iter().copied().cycle();
+    let cores: Vec<Option<usize>> =
+        (0..=scenario.publishers() + scenario.subscribers()).map(|_| cores.next()).collect();
+    let core = |nth: u32| cores.get(nth as usize).copied().flatten();
+    let enlist = |crew: &mut Crew<'_>, part, place: &Place, core| {
+        crew.enlist(&RoleSpec { part, place: place.clone(), core })
+    };
+    let has_middle = place.has_middle();
+    let mut middle = None;
+    if has_middle {
+        let member = enlist(&mut crew, Part::Middle, &place, core(scenario.publishers()))?;
+        place.ports = crew.ready(member)?;
+        middle = Some(member);
+    }
+    let mut publishers = Vec::new();
+    let mut ports = Vec::new();
+    for nth in 0..scenario.publishers() {
+        let member = enlist(&mut crew, publishing(case, nth), &place, core(nth))?;
+        ports.extend(crew.ready(member)?);
+        publishers.push(member);
+    }
+    if !has_middle {
+        place.ports = ports;
+    }
+    let mut subscribers = Vec::new();
+    for nth in 0..scenario.subscribers() {
+        let core = core(scenario.publishers() + 1 + nth);
+        let member = enlist(&mut crew, subscribing(case), &place, core)?;
+        crew.ready(member)?;
+        subscribers.push(member);
+    }
+    let (offered, seen) = perform(case, &mut crew, &publishers, &subscribers)?;
+    // The ends before the middle, so that none of them sees a link go down.
+    let mut cpu = 0;
+    for &member in publishers.iter().chain(&subscribers).chain(&middle) {
+        crew.order(member, &Order::Stop)?;
+        cpu += crew.expect(member, |answer| if let Answer::Cpu(cpu) = answer { Some(cpu) } else { None })?;
+    }
+    Ok(Outcome { offered, seen, cpu })
+}
+
+/// From the first message to the last.
+fn perform(
+    case: &Case,
+    crew: &mut Crew<'_>,
+    publishers: &[Member],
+    subscribers: &[Member],
+) -> Result<(Vec<Offered>, Vec<Seen>), BenchError> {
+    let ping_pong = case.scenario == Scenario::PingPong;
+    if !ping_pong {
+        for &member in subscribers {
+            crew.expect(member, |answer| matches!(answer, Answer::Heard).then_some(()))?;
+        }
+        if let Some(window) = window(case) {
+            crew.forward_credit(publishers, subscribers.len(), window);
+        }
+        for &member in publishers {
+            crew.order(member, &Order::Go)?;
+        }
+    }
+    crew.patience(case.nanos);
+    let mut offered = Vec::new();
+    for &member in publishers {
+        let is_offered = |answer| if let Answer::Offered(offered) = answer { Some(offered) } else { None };
+        offered.push(crew.expect(member, is_offered)?);
+    }
+    let sent = offered.iter().map(|offered| offered.sent).sum();
+    let counting = if ping_pong { publishers } else { subscribers };
+    let mut seen = Vec::new();
+    if !ping_pong {
+        for &member in subscribers {
+            crew.order(member, &Order::Expect(sent))?;
+        }
+    }
+    for &member in counting {
+        seen.push(
+            crew.expect(member, |answer| if let Answer::Seen(seen) = answer { Some(seen) } else { None })?,
+        );
+    }
+    Ok((offered, seen))
+}
+
+fn publishing(case: &Case, nth: u32) -> Part {
+    let share = f64::from(case.scenario.publishers());
+    let rate = case.rate.map(|rate| rate / share);
+    let load = Load { publisher: nth as u16, size: case.size, nanos: case.nanos, rate };
+    match case.scenario {
+        Scenario::PingPong => Part::Pinger(load),
+        _ => Part::Publisher { load, window: window(case) },
+    }
+}
+
+fn subscribing(case: &Case) -> Part {
+    match case.scenario {
+        Scenario::PingPong => Part::Echo,
+        _ => Part::Subscriber {
+            size: case.size,
+            latency: case.rate.is_some(),
+            credit_every: window(case).map(|window| (window / CREDITS_PER_WINDOW).max(1)),
+        },
+    }
+}
+
+/// How many messages of one publisher may be on the way, for a transport that would drop; `None` for all others.
+fn window(case: &Case) -> Option<u64> {
+    let all = (WINDOW_BYTES / case.size.max(1)).clamp(1, WINDOW_MESSAGES) as u64;
+    let share = (all / u64::from(case.scenario.publishers())).max(1);
+    case.contender.needs_credit().then_some(share)
+}

@@ -1,0 +1,331 @@
+//! One process of a measurement: the middle, a publisher or a subscriber.
+//!
+//! The measuring process starts it with a [`RoleSpec`] as its only argument, tells it what to do in lines of JSON on its
+//! standard input ([`Order`]), and reads what came of it from its standard output ([`Answer`]). It ends when its
+//! standard input does, so nothing is left behind by a measuring process that died.
+
+mod listeners;
+
+use crate::contender::{Place, PublisherRole, Receiver, Sender, SubscriberRole, Until};
+use crate::load::{Credit, Load, Offered, offer};
+use crate::stamp::Stamp;
+use crate::tally::{Seen, Tally};
+use crate::{BenchError, clock};
+use listeners::{Counting, Echoing, Pinging};
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// Between two probes while the way is being opened.
+const PROBE_EVERY: Duration = Duration::from_millis(5);
+
+/// Between two looks whether everything has arrived.
+const WATCH_EVERY: Duration = Duration::from_millis(2);
+
+/// After so long without an arrival, what is missing is lost.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// What a process is to be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RoleSpec {
+    /// Its part.
+    pub part: Part,
+    /// Where it connects.
+    pub place: Place,
+    /// The core that it stays on.
+    pub core: Option<usize>,
+}
+
+/// The parts of a measurement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Part {
+    /// Stands in the middle.
+    Middle,
+    /// Publishes; `window`: how many messages may be on the way.
+    Publisher {
+        /// What to offer.
+        load: Load,
+        /// How many messages may be on the way, where the transport sets no limit.
+        window: Option<u64>,
+    },
+    /// Counts.
+    Subscriber {
+        /// Bytes of each payload.
+        size: usize,
+        /// Whether messages have a due time.
+        latency: bool,
+        /// After how many messages to say so, for those who wait for credit.
+        credit_every: Option<u64>,
+    },
+    /// Sends one message at a time and measures how long the answer takes.
+    Pinger(Load),
+    /// Answers.
+    Echo,
+}
+
+/// From the measuring process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Order {
+    /// To publishers: begin.
+    Go,
+    /// To publishers: messages numbered below this may be sent.
+    Credit(u64),
+    /// To subscribers: so many messages were sent to you in all.
+    Expect(u64),
+    /// Tell your processor time and end.
+    Stop,
+}
+
+/// To the measuring process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// Listening at these ports, or connected.
+    Ready(Vec<u16>),
+    /// Heard from every publisher.
+    Heard,
+    /// Has got the messages of a publisher below a number.
+    Credit {
+        /// Which publisher.
+        publisher: u16,
+        /// The number.
+        below: u64,
+    },
+    /// Everything has been offered.
+    Offered(Offered),
+    /// Everything has arrived, or is lost.
+    Seen(Seen),
+    /// Processor time since it was ready, in nanoseconds.
+    Cpu(u64),
+    /// It did not work.
+    Failed(String),
+}
+
+/// Tells the measuring process. One that is gone will end us anyway.
+pub(crate) fn tell(answer: &Answer) {
+    let mut line = serde_json::to_string(answer).unwrap_or_default();
+    line.push('\n');
+    let _ = io::stdout().lock().write_all(line.as_bytes());
+}
+
+/// Plays the role that `spec` describes, as written by the measuring process.
+///
+/// # Errors
+/// What went wrong; the measuring process has been told.
+pub fn play(spec: &str) -> Result<(), BenchError> {
+    let outcome = serde_json::from_str(spec)
+        .map_err(|error| BenchError::Misuse(format!("no role of a measurement: {error}")))
+        .and_then(play_spec);
+    if let Err(error) = &outcome {
+        tell(&Answer::Failed(error.to_string()));
+    }
+    outcome
+}
+
+fn play_spec(spec: RoleSpec) -> Result<(), BenchError> {
+    if let Some(id) = spec.core {
+        // Asked first, because a core that no set of cores has room for would be a panic.
+        let known = core_affinity::get_core_ids().is_some_and(|cores| cores.iter().any(|core| core.id == id));
+        // Before there are other threads: they inherit it.
+        if !known || !core_affinity::set_for_current(core_affinity::CoreId { id }) {
+            return Err(BenchError::Misuse(format!("cannot pin to core {id}: see `nproc`")));
+        }
+    }
+    let place = spec.place;
+    match spec.part {
+        Part::Middle => {
+            let (ports, _alive) = place.middle()?;
+            let orders = listen(Arc::new(Credit::unlimited()))?;
+            let ready = Ready::tell(ports);
+            ready.end(&orders);
+            Ok(())
+        }
+        Part::Publisher { load, window } => {
+            let credit = Arc::new(window.map_or_else(Credit::unlimited, Credit::new));
+            let orders = listen(credit.clone())?;
+            place.publish(Publishing { load, credit, orders })
+        }
+        Part::Subscriber { size, latency, credit_every } => {
+            let tally = Tally::new(place.scenario.publishers(), size, latency)?;
+            let orders = listen(Arc::new(Credit::unlimited()))?;
+            place.subscribe(false, Counter { tally, credit_every, orders })
+        }
+        Part::Pinger(load) => {
+            let orders = listen(Arc::new(Credit::unlimited()))?;
+            place.subscribe(true, Pinger { load, orders })
+        }
+        Part::Echo => {
+            let orders = listen(Arc::new(Credit::unlimited()))?;
+            place.subscribe(false, Echo { orders })
+        }
+    }
+}
+
+/// Reads orders on a thread of its own. Credit goes straight to who waits for it, which is the calling thread.
+fn listen(credit: Arc<Credit>) -> Result<mpsc::Receiver<Order>, BenchError> {
+    let (send, orders) = mpsc::channel();
+    let publisher = thread::current();
+    let read = move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            match serde_json::from_str(&line) {
+                Ok(Order::Credit(below)) => {
+                    credit.raise(below);
+                    publisher.unpark();
+                }
+                Ok(order) => drop(send.send(order)),
+                Err(error) => tell(&Answer::Failed(format!("no order: {error}"))),
+            }
+        }
+        std::process::exit(0);
+    };
+    let started = thread::Builder::new().name("orders".to_owned()).spawn(read);
+    started.map_err(BenchError::doing("listening to orders"))?;
+    Ok(orders)
+}
+
+/// From here on processor time counts.
+struct Ready {
+    cpu: u64,
+}
+
+impl Ready {
+    fn tell(ports: Vec<u16>) -> Self {
+        let ready = Ready { cpu: clock::cpu() };
+        tell(&Answer::Ready(ports));
+        ready
+    }
+
+    /// Waits for the end and tells what it cost.
+    fn end(&self, orders: &mpsc::Receiver<Order>) {
+        while orders.recv().is_ok_and(|order| !matches!(order, Order::Stop)) {}
+        tell(&Answer::Cpu(clock::cpu() - self.cpu));
+    }
+}
+
+struct Publishing {
+    load: Load,
+    credit: Arc<Credit>,
+    orders: mpsc::Receiver<Order>,
+}
+
+impl PublisherRole for Publishing {
+    fn run(self, ports: Vec<u16>, mut sender: impl Sender) -> Result<(), BenchError> {
+        let ready = Ready::tell(ports);
+        let mut probe = vec![0; self.load.size];
+        Stamp::probe(self.load.publisher).write(&mut probe);
+        loop {
+            sender.send(&probe)?;
+            sender.flush()?;
+            match self.orders.recv_timeout(PROBE_EVERY) {
+                Ok(Order::Go) => break,
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        let offered = offer(&self.load, &self.credit, &mut sender)?;
+        tell(&Answer::Offered(offered));
+        ready.end(&self.orders);
+        Ok(())
+    }
+}
+
+struct Counter {
+    tally: Tally,
+    credit_every: Option<u64>,
+    orders: mpsc::Receiver<Order>,
+}
+
+impl SubscriberRole for Counter {
+    fn run(self, ports: Vec<u16>, receiver: impl Receiver) -> Result<(), BenchError> {
+        let ready = Ready::tell(ports);
+        let until = Arc::new(Until::default());
+        let listener = Counting::new(self.tally, self.credit_every, until.clone());
+        let watched = until.clone();
+        let watching = thread::spawn(move || {
+            watch(&self.orders, &watched);
+            self.orders
+        });
+        let counted = receiver.receive(listener, None, &until)?;
+        tell(&Answer::Seen(counted.tally.seen()));
+        if let Ok(orders) = watching.join() {
+            ready.end(&orders);
+        }
+        Ok(())
+    }
+}
+
+/// Ends it when all has arrived that was sent, or nothing has arrived for long.
+fn watch(orders: &mpsc::Receiver<Order>, until: &Until) {
+    let mut expected = None;
+    let (mut arrived, mut since) = (0, clock::now());
+    while !until.over() {
+        let order = match expected {
+            None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(_) => orders.recv_timeout(WATCH_EVERY),
+        };
+        match order {
+            Ok(Order::Expect(all)) => (expected, since) = (Some(all), clock::now()),
+            Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => until.end(),
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        if until.arrived() != arrived {
+            (arrived, since) = (until.arrived(), clock::now());
+        }
+        let quiet = Duration::from_nanos(clock::now() - since) > QUIET;
+        if expected.is_some_and(|all| arrived >= all || quiet) {
+            until.end();
+        }
+    }
+}
+
+struct Pinger {
+    load: Load,
+    orders: mpsc::Receiver<Order>,
+}
+
+impl SubscriberRole for Pinger {
+    fn run(self, ports: Vec<u16>, receiver: impl Receiver) -> Result<(), BenchError> {
+        let ready = Ready::tell(ports);
+        let until = Arc::new(Until::default());
+        let mut opening = vec![0; self.load.size];
+        Stamp::probe(0).write(&mut opening);
+        let listener = Pinging::new(&self.load, until.clone())?;
+        let watched = until.clone();
+        // A lost message would end the conversation for ever.
+        let watching = thread::spawn(move || {
+            let mut arrived = u64::MAX;
+            while !watched.over() {
+                thread::park_timeout(QUIET);
+                if watched.heard() && watched.arrived() == arrived {
+                    watched.end();
+                }
+                arrived = watched.arrived();
+            }
+        });
+        let pinged = receiver.receive(listener, Some(&opening), &until)?;
+        tell(&Answer::Offered(Offered { sent: pinged.sent, late_p99: 0 }));
+        tell(&Answer::Seen(pinged.tally.seen()));
+        watching.thread().unpark();
+        ready.end(&self.orders);
+        Ok(())
+    }
+}
+
+struct Echo {
+    orders: mpsc::Receiver<Order>,
+}
+
+impl SubscriberRole for Echo {
+    fn run(self, ports: Vec<u16>, receiver: impl Receiver) -> Result<(), BenchError> {
+        let ready = Ready::tell(ports);
+        let until = Arc::new(Until::default());
+        let over = until.clone();
+        thread::spawn(move || {
+            ready.end(&self.orders);
+            over.end();
+        });
+        receiver.receive(Echoing::new(until.clone()), None, &until).map(drop)
+    }
+}

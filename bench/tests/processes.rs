@@ -1,0 +1,116 @@
+//! The harness with real processes: each contender in each scenario it runs, lossless, and nothing left behind.
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
+use multiplane_bench::contender::Contender;
+use multiplane_bench::measure::{Launcher, Plan, Row, measure};
+use multiplane_bench::report::{Origin, json_lines, table};
+use multiplane_bench::scenario::Scenario;
+use multiplane_bench::{BenchError, clock};
+use serde_json::Value;
+use std::time::Duration;
+
+fn launcher() -> Launcher {
+    Launcher { program: env!("CARGO_BIN_EXE_bench-role").into(), arguments: Vec::new() }
+}
+
+fn plan(contenders: &[Contender], scenarios: &[Scenario]) -> Plan {
+    Plan {
+        contenders: contenders.to_vec(),
+        scenarios: scenarios.to_vec(),
+        sizes: vec![100],
+        seconds: 0.1,
+        rounds: 1,
+        rate: None,
+        pin: Vec::new(),
+    }
+}
+
+fn run(plan: &Plan) -> Vec<Row> {
+    measure(plan, &launcher(), &|| false, &mut |_| ()).unwrap()
+}
+
+fn lossless(row: &Row) {
+    let what = format!("{} {}", row.contender, row.scenario);
+    for round in row.rounds.as_ref().unwrap_or_else(|why| panic!("{what}: {why}")) {
+        let timed = round.latency.as_ref().map(|(_, outcome)| outcome);
+        for outcome in std::iter::once(&round.throughput).chain(timed) {
+            let copies = outcome.sent() * u64::from(row.scenario.subscribers());
+            assert!(outcome.sent() > 0 && outcome.cpu > 0, "{what}");
+            assert_eq!((outcome.received(), outcome.lost()), (copies, 0), "{what}");
+            let odd = outcome.sum(|seen| seen.reordered + seen.duplicates + seen.foreign);
+            assert_eq!(odd, 0, "{what}");
+        }
+        let latencies = timed.unwrap_or(&round.throughput).latencies().unwrap();
+        assert!(!latencies.is_empty() && latencies.max() > 0, "{what}");
+    }
+}
+
+#[test]
+fn every_contender_runs_all_that_it_offers() {
+    let scenarios =
+        [Scenario::OneToOne, Scenario::Direct, Scenario::FanOut(2), Scenario::FanIn(2), Scenario::PingPong];
+    let rows = run(&plan(&Contender::ALL, &scenarios));
+    assert_eq!(rows.len(), Contender::ALL.len() * scenarios.len());
+    for row in &rows {
+        match row.contender.check(row.scenario) {
+            Ok(()) => lossless(row),
+            Err(why) => assert_eq!(row.rounds.as_ref().unwrap_err(), &why.to_string()),
+        }
+    }
+}
+
+#[test]
+fn the_largest_payload_passes_too() {
+    let plan = Plan { sizes: vec![16, 65_536], ..plan(&Contender::ALL, &[Scenario::OneToOne]) };
+    run(&plan).iter().for_each(lossless);
+}
+
+#[test]
+fn results_can_be_read() {
+    let rows = run(&plan(&[Contender::BaseTcp, Contender::LibzmqProxy], &[Scenario::Direct]));
+    let origin = Origin::here();
+    let lines = json_lines(&rows, &origin).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for name in [
+        "contender",
+        "scenario",
+        "payload_bytes",
+        "rate_per_s",
+        "sent",
+        "received",
+        "lost",
+        "reordered",
+        "cpu_s_per_million",
+        "p50_us",
+        "p99_us",
+        "p999_us",
+        "machine",
+        "kernel",
+        "rustc",
+        "commit",
+        "date",
+    ] {
+        assert!(lines[0].get(name).is_some_and(|value| !value.is_null()), "{name}: {}", lines[0]);
+    }
+    assert!(lines[1]["error"].as_str().unwrap().contains("libzmq-direct"), "{}", lines[1]);
+    let table = table(&rows, &origin).unwrap();
+    assert!(table.contains("base-tcp") && table.contains("libzmq-proxy: not measured"), "{table}");
+}
+
+#[test]
+fn who_is_interrupted_ends_at_once() {
+    let start = clock::now();
+    let asked = || clock::now() - start > 300_000_000;
+    let plan = Plan { seconds: 60.0, ..plan(&[Contender::MultiplaneNative], &[Scenario::OneToOne]) };
+    let ended = measure(&plan, &launcher(), &asked, &mut |_| ());
+    assert!(matches!(ended, Err(BenchError::Interrupted)));
+    assert!(Duration::from_nanos(clock::now() - start) < Duration::from_millis(1300));
+}
+
+#[test]
+fn a_contender_that_cannot_run_says_so() {
+    let plan = Plan { pin: vec![9999], ..plan(&[Contender::BaseTcp], &[Scenario::OneToOne]) };
+    let rows = run(&plan);
+    let why = rows[0].rounds.as_ref().unwrap_err();
+    assert!(why.contains("cannot pin to core 9999"), "{why}");
+}
