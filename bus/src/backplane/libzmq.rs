@@ -7,7 +7,7 @@
 use super::{BackplaneBuilder, BackplaneError, OnSlow, Shared};
 use crate::counters::Count;
 use crate::io::zmq::{BindError, Context, Forwarded, Forwarder, Monitor, Signal, SubscriptionFlow};
-use crate::worker::{RateLimit, now, poll};
+use crate::worker::{RateLimit, after, now, poll};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -113,7 +113,7 @@ impl Forwarding {
         loop {
             let now = now();
             if now >= next_tick {
-                next_tick = now + self.tick;
+                next_tick = after(now, self.tick);
                 self.forwarder.touch();
             }
             let turn = self.turn(now);

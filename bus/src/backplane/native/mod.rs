@@ -10,7 +10,7 @@ mod queue;
 mod wishes;
 
 use super::{BackplaneBuilder, BackplaneError, OnSlow, Shared};
-use crate::worker::{RateLimit, now};
+use crate::worker::{RateLimit, after, now};
 use bytes::BytesMut;
 use connection::{Connection, ReadOutcome, Side};
 use mio::net::TcpListener;
@@ -236,7 +236,7 @@ impl Native {
                         Side::Publisher => SendQueue::new(usize::MAX, usize::MAX),
                     };
                     let opened = Connection::set_options(&stream).and_then(|()| {
-                        let deadline = now + self.budget.handshake_deadline;
+                        let deadline = after(now, self.budget.handshake_deadline);
                         let connection = Connection::new(stream, address, side, queue, deadline);
                         self.peers.insert(connection, self.poll.registry(), FIRST)
                     });
