@@ -139,6 +139,12 @@ struct Case {
     rate: Option<f64>,
 }
 
+impl Case {
+    fn window(&self) -> Option<u64> {
+        window(self.contender, self.scenario, self.size)
+    }
+}
+
 /// Measures everything in the plan. `stop` is asked several times a second whether to give up; `progress` is told what
 /// is being done.
 ///
@@ -264,7 +270,7 @@ fn perform(
         for &member in subscribers {
             crew.expect(member, |answer| matches!(answer, Answer::Heard).then_some(()))?;
         }
-        if let Some(window) = window(case) {
+        if let Some(window) = case.window() {
             crew.forward_credit(publishers, subscribers.len(), window);
         }
         for &member in publishers {
@@ -299,7 +305,7 @@ fn publishing(case: &Case, nth: u32) -> Part {
     let load = Load { publisher: nth as u16, size: case.size, nanos: case.nanos, rate };
     match case.scenario {
         Scenario::PingPong => Part::Pinger(load),
-        _ => Part::Publisher { load, window: window(case) },
+        _ => Part::Publisher { load, window: case.window() },
     }
 }
 
@@ -309,14 +315,16 @@ fn subscribing(case: &Case) -> Part {
         _ => Part::Subscriber {
             size: case.size,
             latency: case.rate.is_some(),
-            credit_every: window(case).map(|window| (window / CREDITS_PER_WINDOW).max(1)),
+            credit_every: case.window().map(|window| (window / CREDITS_PER_WINDOW).max(1)),
         },
     }
 }
 
-/// How many messages of one publisher may be on the way, for a transport that would drop; `None` for all others.
-fn window(case: &Case) -> Option<u64> {
-    let all = (WINDOW_BYTES / case.size.max(1)).clamp(1, WINDOW_MESSAGES) as u64;
-    let share = (all / u64::from(case.scenario.publishers())).max(1);
-    case.contender.needs_credit().then_some(share)
+/// How many messages of one publisher may be on the way, for a transport that would drop; `None` for all others. A wide
+/// window lets libzmq work in large batches: its rate grows with it, and so does its latency under load.
+#[must_use]
+pub fn window(contender: Contender, scenario: Scenario, size: usize) -> Option<u64> {
+    let all = (WINDOW_BYTES / size.max(1)).clamp(1, WINDOW_MESSAGES) as u64;
+    let share = (all / u64::from(scenario.publishers())).max(1);
+    contender.needs_credit().then_some(share)
 }

@@ -1,7 +1,7 @@
 //! What people and programs get to read: a table, and a line of JSON per row.
 
 use crate::BenchError;
-use crate::measure::{Outcome, Round, Row};
+use crate::measure::{Outcome, Round, Row, window};
 use crate::scenario::Scenario;
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -170,6 +170,7 @@ fn figures(row: &Row, rounds: &[Round], put: &mut impl FnMut(&str, Value)) -> Re
     put_spread("publisher_late_p99_us", spread(rounds, |round| late(round).unwrap_or(0) as f64 / 1e3));
     put("rounds", json!(rounds.len()));
     put("lossless_by", json!(row.contender.lossless_by()));
+    put("credit_window", json!(window(row.contender, row.scenario, row.size)));
     put("sent", json!(sum(&Outcome::sent)));
     put("received", json!(sum(&Outcome::received)));
     put("lost", json!(sum(&Outcome::lost)));
@@ -209,7 +210,8 @@ pub fn table(rows: &[Row], origin: &Origin) -> Result<String, BenchError> {
     text += "\nmessages/s: received by all subscribers, median (min-max) of the rounds; CPU s/M: processor seconds of \
              all processes per million of them; latency in µs from the moment a message was due, at a fixed rate (half \
              of the maximum unless given; ping_pong: a round trip), medians of the rounds, max of all; lost, reordered, \
-             duplicate: in all runs together; lossless by: what keeps the contender from dropping\n";
+             duplicate: in all runs together; lossless by: what keeps the contender from \
+             dropping: its own back-pressure, or so many messages of credit outside of it\n";
     Ok(text)
 }
 
@@ -241,7 +243,9 @@ fn cells(row: &Row, rounds: &[Round]) -> Result<Vec<String>, BenchError> {
     let counts: [&dyn Fn(&Outcome) -> u64; 3] =
         [&Outcome::lost, &|it| it.sum(|seen| seen.reordered), &|it| it.sum(|seen| seen.duplicates)];
     cells.extend(counts.map(|count| grouped(runs(rounds).map(count).sum::<u64>() as f64)));
-    cells.push(row.contender.lossless_by().to_owned());
+    let window = window(row.contender, row.scenario, row.size);
+    let window = window.map_or_else(String::new, |window| format!(" of {}", grouped(window as f64)));
+    cells.push(row.contender.lossless_by().to_owned() + &window);
     Ok(cells)
 }
 
