@@ -139,7 +139,8 @@ fn play_spec(spec: RoleSpec) -> Result<(), BenchError> {
             let (ports, _alive) = place.middle()?;
             let orders = listen(Arc::new(Credit::unlimited()))?;
             let ready = Ready::tell(ports);
-            ready.end(&orders);
+            await_stop(&orders);
+            ready.end();
             Ok(())
         }
         Part::Publisher { load, window } => {
@@ -197,11 +198,14 @@ impl Ready {
         ready
     }
 
-    /// Waits for the end and tells what it cost.
-    fn end(&self, orders: &mpsc::Receiver<Order>) {
-        while orders.recv().is_ok_and(|order| !matches!(order, Order::Stop)) {}
+    /// Tells what it cost. The links are closed before, so that no end sees the middle go.
+    fn end(&self) {
         tell(&Answer::Cpu(clock::cpu() - self.cpu));
     }
+}
+
+fn await_stop(orders: &mpsc::Receiver<Order>) {
+    while orders.recv().is_ok_and(|order| !matches!(order, Order::Stop)) {}
 }
 
 struct Publishing {
@@ -226,7 +230,9 @@ impl PublisherRole for Publishing {
         }
         let offered = offer(&self.load, &self.credit, &mut sender)?;
         tell(&Answer::Offered(offered));
-        ready.end(&self.orders);
+        await_stop(&self.orders);
+        drop(sender);
+        ready.end();
         Ok(())
     }
 }
@@ -250,7 +256,8 @@ impl SubscriberRole for Counter {
         let counted = receiver.receive(listener, None, &until)?;
         tell(&Answer::Seen(counted.tally.seen()));
         if let Ok(orders) = watching.join() {
-            ready.end(&orders);
+            await_stop(&orders);
+            ready.end();
         }
         Ok(())
     }
@@ -308,7 +315,8 @@ impl SubscriberRole for Pinger {
         tell(&Answer::Offered(Offered { sent: pinged.sent, late_p99: 0 }));
         tell(&Answer::Seen(pinged.tally.seen()));
         watching.thread().unpark();
-        ready.end(&self.orders);
+        await_stop(&self.orders);
+        ready.end();
         Ok(())
     }
 }
@@ -323,9 +331,11 @@ impl SubscriberRole for Echo {
         let until = Arc::new(Until::default());
         let over = until.clone();
         thread::spawn(move || {
-            ready.end(&self.orders);
+            await_stop(&self.orders);
             over.end();
         });
-        receiver.receive(Echoing::new(until.clone()), None, &until).map(drop)
+        receiver.receive(Echoing::new(until.clone()), None, &until)?;
+        ready.end();
+        Ok(())
     }
 }
