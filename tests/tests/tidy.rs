@@ -197,9 +197,14 @@ fn dependencies_point_one_way() {
     for gateway in root().join("gateways").read_dir().unwrap() {
         let path = gateway.unwrap().path();
         let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
-        let hidden = ["core", "ring", "tests", "bench"];
-        let seen: Vec<_> =
-            dependencies(name).into_iter().filter(|dependency| hidden.contains(&&**dependency)).collect();
+        // `multiplane bench` is the one command whose work is done elsewhere.
+        let measures = name == "gateways/cli";
+        let hidden = |dependency: &str| match dependency {
+            "core" | "ring" | "tests" => true,
+            "bench" => !measures,
+            _ => false,
+        };
+        let seen: Vec<_> = dependencies(name).into_iter().filter(|dependency| hidden(dependency)).collect();
         none(&format!("{name} may see the bus and the codec"), seen);
     }
 }
