@@ -164,7 +164,6 @@ fn holders_that_read_or_leave_let_the_publishers_go_on() {
     drop(publishing.join().unwrap());
     let stats = quiet(&backplane);
     assert_eq!((stats.received, stats.dropped), (MESSAGES + 1, 0));
-    assert!(stats.lost > 0, "{stats:?}");
 
     // And once more, with nobody left who holds.
     let mut publisher = Raw::publisher(&backplane);

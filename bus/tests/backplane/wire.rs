@@ -183,7 +183,12 @@ fn a_ping_is_answered_with_its_context() {
         let backplane = builder().engine(engine).start().unwrap();
         let mut subscriber = Raw::subscriber(&backplane, &[b"a"]);
         let mut publisher = Raw::publisher(&backplane);
-        publisher.await_wanted(b"\xff");
+        // libzmq may tell of the subscriber after the marker, and that must not come between.
+        let mut awaited = vec![b"a".to_vec(), b"\xff".to_vec()];
+        while !awaited.is_empty() {
+            let (_, topic) = publisher.wish();
+            awaited.retain(|other| *other != topic);
+        }
         for peer in [&mut subscriber, &mut publisher] {
             for context in [&b""[..], b"ctx!", b"0123456789abcdef"] {
                 peer.write(&command(b"PING", &[b"\0\x0a", context].concat()));
