@@ -221,7 +221,7 @@ fn open_worker(index: usize, workers: usize, routes: &[Route], budget: &Budget) 
         index,
         ready: ReadySet::new(publishers + 2),
         wake: Wake::new().map_err(|error| open_error("a wake-up descriptor", error))?,
-        pool: BufferPool::new(budget.publish_queue, budget.pooled_buffer_bytes),
+        pool: BufferPool::new(budget.pooled_buffers, budget.pooled_buffer_bytes),
         commands: sender,
         publishers,
     });

@@ -71,10 +71,10 @@ budget! {
     events, EVENTS: usize = 1024;
     /// Backplanes of one component: each costs two sockets, and a process often has 1024 descriptors; see `ulimit -n`.
     backplanes, BACKPLANES: usize = 1024;
-    /// Bytes of one pooled receive buffer: one `recv` call empties a typical socket buffer into it.
-    pooled_buffer_bytes, POOLED_BUFFER_BYTES: usize = 64 * 1024;
-    /// Receive buffers kept for reuse: 4 MiB at the default size; more are made when needed, and freed, not kept.
-    pooled_buffers, POOLED_BUFFERS: usize = 64;
+    /// Bytes that a publish buffer may have to be used again; a larger one is freed, so that large messages do not stay.
+    pooled_buffer_bytes, POOLED_BUFFER_BYTES: usize = 16 * 1024;
+    /// Publish buffers that a worker keeps for use again, as many as a publish queue holds: 64 MiB when all are large.
+    pooled_buffers, POOLED_BUFFERS: usize = 4096;
     /// Bytes of the chunk into which small messages are copied side by side: one allocation serves hundreds of them.
     arena_chunk_bytes, ARENA_CHUNK_BYTES: usize = 16 * 1024;
     /// Messages of fewer bytes are copied, not shared: a 20-byte message must not keep a 64 KiB buffer alive.
@@ -93,7 +93,7 @@ budget! {
 
 // Relations between the defaults are checked when this crate is compiled; those of a changed budget by `check`.
 const _: () = assert!(DRAIN_BATCH <= INBOX && FLUSH_BATCH <= PUBLISH_QUEUE);
-const _: () = assert!(COPY_BELOW_BYTES <= ARENA_CHUNK_BYTES && ARENA_CHUNK_BYTES <= POOLED_BUFFER_BYTES);
+const _: () = assert!(COPY_BELOW_BYTES <= ARENA_CHUNK_BYTES && PUBLISH_QUEUE <= POOLED_BUFFERS);
 const _: () = assert!(SUBSCRIPTION_TOPIC_BYTES <= TOPIC_BYTES && TOPIC_BYTES <= MESSAGE_BYTES);
 
 /// A budget that cannot work; the message names the field and the cure.
