@@ -55,7 +55,8 @@ pub(crate) struct Counters {
 
 /// What a component counted on one backplane since it started.
 ///
-/// The books close. Publishing: `accepted == sent + dropped.total() + queued`. Receiving, with one receiver:
+/// The books close. Publishing: `accepted == sent + dropped.total() + queued`, but for what the worker has in hand: the
+/// message that a full link refused, and an outbox's backlog. At rest and once closed it is exact. Receiving, with one receiver:
 /// `received == delivered + inbox_full + inbox_closed + undelivered` (each receiver of a message counts, when there
 /// are several).
 #[derive(Clone, Debug, PartialEq, Eq)]
