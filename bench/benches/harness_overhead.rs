@@ -30,7 +30,7 @@ fn harness_overhead(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::from_parameter(format!("{size}B")), |bencher| {
                 // The load runs for a time, not for a number; so the time per message is scaled to the number asked.
                 bencher.iter_custom(|messages| {
-                    let load = Load { publisher: 0, size, nanos: 20_000_000, rate: None };
+                    let load = Load { publisher: 0, size, nanos: 20_000_000, most: None, rate: None };
                     let mut nothing = Nothing(Tally::new(1, size, latency).expect("a tally"));
                     let start = multiplane_bench::clock::now();
                     let offered =

@@ -28,6 +28,9 @@ pub struct Load {
     pub size: usize,
     /// For how long.
     pub nanos: u64,
+    /// No more than so many messages, where their number is to be exact: counting instructions, say.
+    #[serde(default)]
+    pub most: Option<u64>,
     /// Messages a second, each with its due time; `None`: as many as are taken, without.
     pub rate: Option<f64>,
 }
@@ -89,11 +92,12 @@ pub fn offer(load: &Load, credit: &Credit, sender: &mut impl Sender) -> Result<O
     };
     let start = clock::now();
     let end = start + load.nanos;
+    let most = load.most.unwrap_or(u64::MAX);
     let mut offered = Offered::default();
     if let Some(rate) = load.rate {
         let mut late = latencies()?;
         let gap = 1e9 / rate;
-        for sequence in 0.. {
+        for sequence in 0..most {
             let due = start + (sequence as f64 * gap) as u64;
             if due >= end {
                 break;
@@ -108,7 +112,7 @@ pub fn offer(load: &Load, credit: &Credit, sender: &mut impl Sender) -> Result<O
         offered.late_p99 = late.value_at_quantile(0.99);
     } else {
         let every = ((CLOCK_EVERY_BYTES / load.size.max(1)) as u64).clamp(1, CLOCK_EVERY);
-        while !offered.sent.is_multiple_of(every) || clock::now() < end {
+        while offered.sent < most && (!offered.sent.is_multiple_of(every) || clock::now() < end) {
             send(sender, offered.sent, 0)?;
             offered.sent += 1;
         }

@@ -302,7 +302,7 @@ fn perform(
 fn publishing(case: &Case, nth: u32) -> Part {
     let share = f64::from(case.scenario.publishers());
     let rate = case.rate.map(|rate| rate / share);
-    let load = Load { publisher: nth as u16, size: case.size, nanos: case.nanos, rate };
+    let load = Load { publisher: nth as u16, size: case.size, nanos: case.nanos, most: None, rate };
     match case.scenario {
         Scenario::PingPong => Part::Pinger(load),
         _ => Part::Publisher { load, window: case.window() },

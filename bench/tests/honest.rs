@@ -70,7 +70,7 @@ fn measure(fault: Fault, nanos: u64, rate: Option<f64>) -> (Offered, Seen) {
         tally.seen()
     });
     let mut faulty = Faulty { queue, fault, sent: 0, kept: None };
-    let load = Load { publisher: 0, size: SIZE, nanos, rate };
+    let load = Load { publisher: 0, size: SIZE, nanos, most: None, rate };
     let offered = offer(&load, &Credit::unlimited(), &mut faulty).unwrap();
     drop(faulty);
     (offered, counting.join().unwrap())
@@ -91,6 +91,25 @@ fn an_honest_transport_passes() {
     assert_eq!(seen.received, offered.sent);
     assert_eq!((seen.lost(&[offered.sent]), seen.reordered, seen.duplicates, seen.foreign), (0, 0, 0, 0));
     assert!(seen.last > seen.first && seen.between > 0);
+}
+
+/// Instruction counts are divided by it.
+#[test]
+fn an_exact_number_is_exact() {
+    struct Direct(Tally);
+    impl Sender for Direct {
+        fn send(&mut self, payload: &[u8]) -> Result<(), BenchError> {
+            self.0.note(payload);
+            Ok(())
+        }
+    }
+    let mut direct = Direct(Tally::new(1, SIZE, false).unwrap());
+    for rate in [None, Some(1e7)] {
+        direct.0 = Tally::new(1, SIZE, false).unwrap();
+        let load = Load { publisher: 0, size: SIZE, nanos: 10_000_000_000, most: Some(1001), rate };
+        assert_eq!(offer(&load, &Credit::unlimited(), &mut direct).unwrap().sent, 1001);
+        assert_eq!(direct.0.arrived(), 1001);
+    }
 }
 
 #[test]
@@ -116,7 +135,7 @@ fn one_lost_in_a_million_is_counted() {
         }
     }
     let mut direct = Direct(Tally::new(1, SIZE, false).unwrap(), 0);
-    let load = Load { publisher: 0, size: SIZE, nanos: 1_000_000, rate: None };
+    let load = Load { publisher: 0, size: SIZE, nanos: 1_000_000, most: None, rate: None };
     // One thread sends and counts, so this is as many runs as it takes, numbered on.
     let mut sent = 0;
     let mut lost = 0;
@@ -182,7 +201,7 @@ fn nothing_is_sent_beyond_the_credit() {
     }
     let credit = Credit::new(10);
     let mut counted = Counted(&credit, 0);
-    let load = Load { publisher: 0, size: SIZE, nanos: 10_000_000, rate: None };
+    let load = Load { publisher: 0, size: SIZE, nanos: 10_000_000, most: None, rate: None };
     let offered = offer(&load, &credit, &mut counted).unwrap();
     assert_eq!(offered.sent, counted.1);
 }
