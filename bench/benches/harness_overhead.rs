@@ -6,7 +6,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use multiplane_bench::BenchError;
-use multiplane_bench::contender::Sender;
+use multiplane_bench::contender::{Sender, TOPIC};
 use multiplane_bench::load::{Credit, Load, offer};
 use multiplane_bench::tally::Tally;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use std::time::Duration;
 struct Nothing(Tally);
 
 impl Sender for Nothing {
-    fn send(&mut self, payload: &[u8]) -> Result<(), BenchError> {
+    fn send(&mut self, _: &str, payload: &[u8]) -> Result<(), BenchError> {
         self.0.note(payload);
         Ok(())
     }
@@ -33,8 +33,8 @@ fn harness_overhead(criterion: &mut Criterion) {
                     let load = Load { publisher: 0, size, nanos: 20_000_000, most: None, rate: None };
                     let mut nothing = Nothing(Tally::new(1, size, latency).expect("a tally"));
                     let start = multiplane_bench::clock::now();
-                    let offered =
-                        offer(&load, &Credit::unlimited(), &mut nothing).expect("nothing that fails");
+                    let offered = offer(&load, &[TOPIC], &Credit::unlimited(), &mut nothing)
+                        .expect("nothing that fails");
                     let each = (multiplane_bench::clock::now() - start) as f64 / offered.sent as f64;
                     Duration::from_nanos((each * messages as f64) as u64)
                 });

@@ -1,83 +1,130 @@
 //! Who is measured.
 //!
-//! Each file below is one system, with the same three functions: `middle` starts the process in the middle, `publisher`
-//! and `subscriber` the ends. A new contender is a new file and a line in each table of this one.
+//! Each file below is one system, with the same functions: `middle` starts what stands in the middle, `publisher` and
+//! `subscriber` the ends. To add one, write its file with a `System` in it, and name that in `SYSTEMS`; if it needs
+//! a cargo feature, name what it builds in `OPTIONAL` as well.
 
 pub mod base_tcp;
+mod ends;
 pub mod libzmq;
 pub mod multiplane;
+mod place;
+mod server;
 
 use crate::BenchError;
+use crate::role::{Publishing, Subscribing};
 use crate::scenario::Scenario;
+pub use ends::{Listener, Receiver, Sender, Until};
+pub use place::{BACK, Place, TOPIC};
 use serde::{Deserialize, Serialize};
+pub use server::Middle;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The topic that is measured: 11 bytes, as in the tables of others.
-pub const TOPIC: &str = "bench/topic";
+/// All that this build can measure.
+static SYSTEMS: &[&System] = &[
+    &multiplane::NATIVE,
+    &multiplane::LIBZMQ,
+    &libzmq::PROXY,
+    &libzmq::PROXY_CREDIT,
+    &libzmq::DIRECT,
+    &libzmq::DIRECT_CREDIT,
+    &libzmq::NATIVE,
+    &base_tcp::BASE,
+];
 
-/// The topic of the way back in ping-pong.
-pub const BACK: &str = "bench/reply";
+/// Contenders that only a build with a cargo feature knows: the feature, and what it builds.
+const OPTIONAL: &[(&str, &[&str])] = &[];
 
 /// How long anything blocks before it looks whether all is over.
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
-/// A system under test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Contender {
-    /// Our components through our own backplane.
-    MultiplaneNative,
-    /// Our components through our backplane on libzmq.
-    MultiplaneLibzmq,
-    /// libzmq's PUB and SUB through its XSUB/XPUB proxy.
-    LibzmqProxy,
-    /// libzmq's PUB and SUB connected to each other.
-    LibzmqDirect,
-    /// Bare TCP streams: the limit of the machine.
-    BaseTcp,
+/// What the harness has to know of a system.
+#[derive(Clone, Copy)]
+pub(crate) struct System {
+    /// As on the command line and in every result.
+    pub(crate) name: &'static str,
+    /// What keeps it from losing messages.
+    pub(crate) lossless: Lossless,
+    /// Which scenarios it does not run, and why not.
+    pub(crate) check: fn(Scenario) -> Result<(), &'static str>,
+    /// How its processes do what they do.
+    pub(crate) parts: Parts,
 }
 
+/// What the processes of a system run. Each end is handed over to the harness, which knows what to do with it: so the
+/// compiler sees through the calls that are made per message.
+#[derive(Clone, Copy)]
+pub(crate) enum Parts {
+    /// Each end is a process.
+    Processes {
+        /// Starts what stands in the middle; `None`: the ends connect to each other.
+        middle: Option<StartMiddle>,
+        /// Makes the end that publishes, and lets the role run it.
+        publish: fn(&Place, Publishing) -> Result<(), BenchError>,
+        /// Makes the end that receives, and lets the role run it.
+        subscribe: fn(&Place, Subscribing) -> Result<(), BenchError>,
+    },
+}
+
+/// Starts what stands in the middle.
+pub(crate) type StartMiddle = fn(&Place) -> Result<Middle, BenchError>;
+
+/// What keeps a contender from losing messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lossless {
+    /// Its own transport holds the publisher back.
+    BackPressure,
+    /// Its transport would drop silently, so the subscribers open a window to the publisher message by message,
+    /// outside of it.
+    Credit,
+    /// Nothing does: what it loses stands beside its rate.
+    Drops,
+}
+
+impl Lossless {
+    /// As in every result.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Lossless::BackPressure => "back-pressure",
+            Lossless::Credit => "credit",
+            Lossless::Drops => "drops",
+        }
+    }
+}
+
+/// A system under test.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Contender(&'static System);
+
 impl Contender {
-    /// All of them.
-    pub const ALL: [Contender; 5] = [
-        Contender::MultiplaneNative,
-        Contender::MultiplaneLibzmq,
-        Contender::LibzmqProxy,
-        Contender::LibzmqDirect,
-        Contender::BaseTcp,
-    ];
+    /// All that this build has.
+    #[must_use]
+    pub fn all() -> Vec<Contender> {
+        SYSTEMS.iter().map(|system| Contender(system)).collect()
+    }
 
     /// As on the command line and in every result.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Contender::MultiplaneNative => "multiplane-native",
-            Contender::MultiplaneLibzmq => "multiplane-libzmq",
-            Contender::LibzmqProxy => "libzmq-proxy",
-            Contender::LibzmqDirect => "libzmq-direct",
-            Contender::BaseTcp => "base-tcp",
-        }
+        self.0.name
     }
 
     /// Whether a process stands between publisher and subscriber.
     #[must_use]
     pub fn has_middle(self, scenario: Scenario) -> bool {
-        scenario != Scenario::Direct && self != Contender::LibzmqDirect
+        let Parts::Processes { middle, .. } = &self.0.parts;
+        scenario != Scenario::Direct && middle.is_some()
     }
 
-    /// Why nothing is lost: the transport's own back-pressure, or, where that would drop silently, a window that the
-    /// subscribers open to the publisher message by message, outside of the transport.
+    /// What keeps it from losing messages.
     #[must_use]
-    pub fn lossless_by(self) -> &'static str {
-        if self.needs_credit() { "credit" } else { "back-pressure" }
-    }
-
-    pub(crate) fn needs_credit(self) -> bool {
-        matches!(self, Contender::LibzmqProxy | Contender::LibzmqDirect)
+    pub fn lossless(self) -> Lossless {
+        self.0.lossless
     }
 
     /// Whether it can run this.
@@ -85,15 +132,30 @@ impl Contender {
     /// # Errors
     /// [`BenchError::NotOffered`], with the reason.
     pub fn check(self, scenario: Scenario) -> Result<(), BenchError> {
-        let why = match (self, scenario) {
-            (Contender::MultiplaneNative | Contender::MultiplaneLibzmq, Scenario::Direct) => {
-                "its components meet at a backplane"
-            }
-            (Contender::LibzmqProxy, Scenario::Direct) => "the proxy is a process between; use libzmq-direct",
-            (Contender::BaseTcp, Scenario::FanIn(2..)) => "a bare stream has one writer",
-            _ => return Ok(()),
-        };
-        Err(BenchError::NotOffered { contender: self.to_string(), scenario: scenario.to_string(), why })
+        let not_offered =
+            |why| BenchError::NotOffered { contender: self.to_string(), scenario: scenario.to_string(), why };
+        if let Scenario::Local(_) = scenario {
+            return Err(not_offered("its ends are processes"));
+        }
+        (self.0.check)(scenario).map_err(not_offered)
+    }
+
+    pub(crate) fn parts(self) -> &'static Parts {
+        &self.0.parts
+    }
+}
+
+impl PartialEq for Contender {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Contender {}
+
+impl fmt::Debug for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -107,198 +169,36 @@ impl FromStr for Contender {
     type Err = BenchError;
 
     fn from_str(text: &str) -> Result<Self, BenchError> {
-        Self::ALL.into_iter().find(|contender| contender.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Contender::name).join(", ");
-            BenchError::Misuse(format!("no contender `{text}`: there are {names}"))
-        })
-    }
-}
-
-/// Where an end or a middle stands.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Place {
-    /// Of which system it is a part.
-    pub contender: Contender,
-    /// Who talks to whom.
-    pub scenario: Scenario,
-    /// Where to connect to: the middle's publisher port and subscriber port; without a middle, for subscribers, those
-    /// of all publishers.
-    pub ports: Vec<u16>,
-}
-
-impl Place {
-    /// Whether to connect to a middle.
-    #[must_use]
-    pub fn has_middle(&self) -> bool {
-        self.contender.has_middle(self.scenario)
-    }
-
-    /// Whether subscribers answer.
-    #[must_use]
-    pub fn answers(&self) -> bool {
-        self.scenario == Scenario::PingPong
-    }
-
-    pub(crate) fn port(&self, which: usize) -> Result<u16, BenchError> {
-        let missing = || BenchError::failed("connecting", "was told too few ports");
-        self.ports.get(which).copied().ok_or_else(missing)
-    }
-}
-
-/// The end that publishes.
-pub trait Sender {
-    /// Publishes, waiting for room as long as it takes.
-    ///
-    /// # Errors
-    /// When the way is closed.
-    fn send(&mut self, payload: &[u8]) -> Result<(), BenchError>;
-
-    /// Sends what is held back to be sent together; for those that do so.
-    ///
-    /// # Errors
-    /// When the way is closed.
-    fn flush(&mut self) -> Result<(), BenchError> {
-        Ok(())
-    }
-}
-
-/// The end that receives, and answers in ping-pong.
-pub trait Receiver {
-    /// Gives each message to `listener`, and publishes what that answers, until it is [over](Until). A receiver that
-    /// is to speak first publishes `opening` again and again until it has heard something.
-    ///
-    /// # Errors
-    /// When the way is closed.
-    fn receive<L: Listener>(
-        self,
-        listener: L,
-        opening: Option<&[u8]>,
-        until: &Until,
-    ) -> Result<L, BenchError>;
-}
-
-/// What happens to a message that arrives.
-pub trait Listener: Send + 'static {
-    /// Looks at a payload; what is returned is published.
-    fn hear(&mut self, payload: &[u8]) -> Option<&[u8]>;
-}
-
-/// When a receiver is done.
-#[derive(Default)]
-pub struct Until {
-    over: AtomicBool,
-    heard: AtomicBool,
-    arrived: AtomicU64,
-    stop: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-}
-
-impl Until {
-    /// Whether it is.
-    #[must_use]
-    pub fn over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
-    }
-
-    /// It is: calls what was left with [`then`](Self::then).
-    pub fn end(&self) {
-        let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
-        self.over.store(true, Ordering::Release);
-        if let Some(stop) = stop.take() {
-            stop();
+        if let Some(found) = Self::all().into_iter().find(|contender| contender.name() == text) {
+            return Ok(found);
         }
-    }
-
-    /// Calls `stop` when it is over, for receivers that cannot look by themselves.
-    pub fn then(&self, stop: impl FnOnce() + Send + 'static) {
-        let mut slot = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.over() { stop() } else { *slot = Some(Box::new(stop)) }
-    }
-
-    /// Whether anything has arrived.
-    #[must_use]
-    pub fn heard(&self) -> bool {
-        self.heard.load(Ordering::Acquire)
-    }
-
-    /// Notes that something has.
-    pub fn hears(&self) {
-        if !self.heard.load(Ordering::Relaxed) {
-            self.heard.store(true, Ordering::Release);
+        if let Some((feature, _)) = OPTIONAL.iter().find(|(_, names)| names.contains(&text)) {
+            let cure = format!("build with `--features multiplane-bench/{feature}`");
+            return Err(BenchError::Misuse(format!("contender `{text}` is not in this build: {cure}")));
         }
-    }
-
-    /// Messages that have arrived, for those who watch.
-    #[must_use]
-    pub fn arrived(&self) -> u64 {
-        self.arrived.load(Ordering::Relaxed)
-    }
-
-    /// Notes how many have; a plain store.
-    pub fn set_arrived(&self, arrived: u64) {
-        self.arrived.store(arrived, Ordering::Relaxed);
-    }
-}
-
-impl fmt::Debug for Until {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Until").field("over", &self.over()).field("arrived", &self.arrived()).finish()
-    }
-}
-
-/// A started middle: alive until dropped.
-pub type Middle = (Vec<u16>, Box<dyn std::any::Any + Send>);
-
-/// What a publishing process does with its end, whichever type that is.
-pub(crate) trait PublisherRole {
-    fn run(self, ports: Vec<u16>, sender: impl Sender) -> Result<(), BenchError>;
-}
-
-/// What a receiving process does with its end.
-pub(crate) trait SubscriberRole {
-    fn run(self, ports: Vec<u16>, receiver: impl Receiver) -> Result<(), BenchError>;
-}
-
-impl Place {
-    pub(crate) fn middle(&self) -> Result<Middle, BenchError> {
-        match self.contender {
-            Contender::MultiplaneNative | Contender::MultiplaneLibzmq => multiplane::middle(self),
-            Contender::LibzmqProxy | Contender::LibzmqDirect => libzmq::middle(self),
-            Contender::BaseTcp => base_tcp::middle(self),
-        }
-    }
-
-    pub(crate) fn publish(&self, role: impl PublisherRole) -> Result<(), BenchError> {
-        match self.contender {
-            Contender::MultiplaneNative | Contender::MultiplaneLibzmq => {
-                let (ports, sender) = multiplane::publisher(self)?;
-                role.run(ports, sender)
-            }
-            Contender::LibzmqProxy | Contender::LibzmqDirect => {
-                let (ports, sender) = libzmq::publisher(self)?;
-                role.run(ports, sender)
-            }
-            Contender::BaseTcp => {
-                let (ports, sender) = base_tcp::publisher(self)?;
-                role.run(ports, sender)
+        let names: Vec<_> = SYSTEMS.iter().map(|system| system.name).collect();
+        let mut message = format!("no contender `{text}`: there are {}", names.join(", "));
+        for (feature, builds) in OPTIONAL {
+            let missing: Vec<_> = builds.iter().filter(|name| !names.contains(name)).copied().collect();
+            if !missing.is_empty() {
+                message +=
+                    &format!("; `--features multiplane-bench/{feature}` builds {}", missing.join(", "));
             }
         }
+        Err(BenchError::Misuse(message))
     }
+}
 
-    /// `first`: in ping-pong, the one who begins and stands where the publisher stands.
-    pub(crate) fn subscribe(&self, first: bool, role: impl SubscriberRole) -> Result<(), BenchError> {
-        match self.contender {
-            Contender::MultiplaneNative | Contender::MultiplaneLibzmq => {
-                let (ports, receiver) = multiplane::subscriber(self, first)?;
-                role.run(ports, receiver)
-            }
-            Contender::LibzmqProxy | Contender::LibzmqDirect => {
-                let (ports, receiver) = libzmq::subscriber(self, first)?;
-                role.run(ports, receiver)
-            }
-            Contender::BaseTcp => {
-                let (ports, receiver) = base_tcp::subscriber(self, first)?;
-                role.run(ports, receiver)
-            }
-        }
+impl TryFrom<String> for Contender {
+    type Error = BenchError;
+
+    fn try_from(text: String) -> Result<Self, BenchError> {
+        text.parse()
+    }
+}
+
+impl From<Contender> for String {
+    fn from(contender: Contender) -> Self {
+        contender.name().to_owned()
     }
 }

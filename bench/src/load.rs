@@ -80,15 +80,21 @@ impl Credit {
     }
 }
 
-/// Offers the load; what is sent is numbered from 0.
+/// Offers the load, each message to the next of the topics in turn; what is sent is numbered from 0.
 ///
 /// # Errors
 /// What the sender answers with.
-pub fn offer(load: &Load, credit: &Credit, sender: &mut impl Sender) -> Result<Offered, BenchError> {
+pub fn offer(
+    load: &Load,
+    topics: &[impl AsRef<str>],
+    credit: &Credit,
+    sender: &mut impl Sender,
+) -> Result<Offered, BenchError> {
     let mut payload: Vec<u8> = (0..load.size).map(|at| at as u8).collect();
+    let mut topics = topics.iter().map(AsRef::as_ref).cycle();
     let mut send = |sender: &mut _, sequence, due| {
         Stamp { publisher: load.publisher, sequence, due }.write(&mut payload);
-        hand_over(sender, &payload, credit, sequence)
+        hand_over(sender, topics.next().unwrap_or_default(), &payload, credit, sequence)
     };
     let start = clock::now();
     let end = start + load.nanos;
@@ -124,6 +130,7 @@ pub fn offer(load: &Load, credit: &Credit, sender: &mut impl Sender) -> Result<O
 #[inline]
 fn hand_over(
     sender: &mut impl Sender,
+    topic: &str,
     payload: &[u8],
     credit: &Credit,
     sequence: u64,
@@ -133,7 +140,7 @@ fn hand_over(
         sender.flush()?;
         credit.wait(sequence)?;
     }
-    sender.send(payload)
+    sender.send(topic, payload)
 }
 
 /// Waits until `due` and says how much later it is now.

@@ -7,7 +7,7 @@
 mod crew;
 
 use crate::BenchError;
-use crate::contender::{Contender, Place};
+use crate::contender::{Contender, Lossless, Place};
 use crate::load::{Load, Offered};
 use crate::role::{Answer, Order, Part, RoleSpec};
 use crate::scenario::Scenario;
@@ -326,5 +326,5 @@ fn subscribing(case: &Case) -> Part {
 pub fn window(contender: Contender, scenario: Scenario, size: usize) -> Option<u64> {
     let all = (WINDOW_BYTES / size.max(1)).clamp(1, WINDOW_MESSAGES) as u64;
     let share = (all / u64::from(scenario.publishers())).max(1);
-    contender.needs_credit().then_some(share)
+    (contender.lossless() == Lossless::Credit).then_some(share)
 }

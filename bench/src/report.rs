@@ -169,7 +169,7 @@ fn figures(row: &Row, rounds: &[Round], put: &mut impl FnMut(&str, Value)) -> Re
     let late = |round: &Round| timed(round).offered.iter().map(|offered| offered.late_p99).max();
     put_spread("publisher_late_p99_us", spread(rounds, |round| late(round).unwrap_or(0) as f64 / 1e3));
     put("rounds", json!(rounds.len()));
-    put("lossless_by", json!(row.contender.lossless_by()));
+    put("lossless_by", json!(row.contender.lossless().name()));
     put("credit_window", json!(window(row.contender, row.scenario, row.size)));
     put("sent", json!(sum(&Outcome::sent)));
     put("received", json!(sum(&Outcome::received)));
@@ -245,7 +245,7 @@ fn cells(row: &Row, rounds: &[Round]) -> Result<Vec<String>, BenchError> {
     cells.extend(counts.map(|count| grouped(runs(rounds).map(count).sum::<u64>() as f64)));
     let window = window(row.contender, row.scenario, row.size);
     let window = window.map_or_else(String::new, |window| format!(" of {}", grouped(window as f64)));
-    cells.push(row.contender.lossless_by().to_owned() + &window);
+    cells.push(row.contender.lossless().name().to_owned() + &window);
     Ok(cells)
 }
 

@@ -6,7 +6,7 @@
 
 mod listeners;
 
-use crate::contender::{Place, PublisherRole, Receiver, Sender, SubscriberRole, Until};
+use crate::contender::{Middle, Parts, Place, Receiver, Sender, StartMiddle, Until};
 use crate::load::{Credit, Load, Offered, offer};
 use crate::stamp::Stamp;
 use crate::tally::{Seen, Tally};
@@ -84,7 +84,7 @@ pub enum Order {
 pub enum Answer {
     /// Listening at these ports, or connected.
     Ready(Vec<u16>),
-    /// Heard from every publisher.
+    /// Heard from every publisher on every topic.
     Heard,
     /// Has got the messages of a publisher below a number.
     Credit {
@@ -134,34 +134,45 @@ fn play_spec(spec: RoleSpec) -> Result<(), BenchError> {
         }
     }
     let place = spec.place;
+    let Parts::Processes { middle, publish, subscribe } = place.contender.parts();
+    let unlimited = || listen(Arc::new(Credit::unlimited()));
     match spec.part {
         Part::Middle => {
-            let (ports, _alive) = place.middle()?;
-            let orders = listen(Arc::new(Credit::unlimited()))?;
-            let ready = Ready::tell(ports);
-            await_stop(&orders);
-            ready.end();
-            Ok(())
+            let middle = middle.ok_or_else(|| BenchError::failed("starting", "it has no middle"))?;
+            stand_between(&place, middle, &unlimited()?)
         }
         Part::Publisher { load, window } => {
             let credit = Arc::new(window.map_or_else(Credit::unlimited, Credit::new));
             let orders = listen(credit.clone())?;
-            place.publish(Publishing { load, credit, orders })
+            publish(&place, Publishing { load, topics: place.topics(), credit, orders })
         }
         Part::Subscriber { size, latency, credit_every } => {
             let tally = Tally::new(place.scenario.publishers(), size, latency)?;
-            let orders = listen(Arc::new(Credit::unlimited()))?;
-            place.subscribe(false, Counter { tally, credit_every, orders })
+            let topics = place.topics().len();
+            subscribe(
+                &place,
+                Subscribing::Counter(Counter { tally, topics, credit_every, orders: unlimited()? }),
+            )
         }
-        Part::Pinger(load) => {
-            let orders = listen(Arc::new(Credit::unlimited()))?;
-            place.subscribe(true, Pinger { load, orders })
-        }
-        Part::Echo => {
-            let orders = listen(Arc::new(Credit::unlimited()))?;
-            place.subscribe(false, Echo { orders })
-        }
+        Part::Pinger(load) => subscribe(&place, Subscribing::Pinger(Pinger { load, orders: unlimited()? })),
+        Part::Echo => subscribe(&place, Subscribing::Echo(Echo { orders: unlimited()? })),
     }
+}
+
+/// One middle or several: all backplanes of a scenario share a process.
+fn stand_between(
+    place: &Place,
+    middle: StartMiddle,
+    orders: &mpsc::Receiver<Order>,
+) -> Result<(), BenchError> {
+    let middles = (0..place.scenario.backplanes()).map(|_| middle(place)).collect::<Result<Vec<_>, _>>()?;
+    let ports = middles.iter().flat_map(|middle| middle.ports.clone()).collect();
+    let outside = || middles.iter().map(Middle::cpu).sum();
+    let before: u64 = outside();
+    let ready = Ready::tell(ports);
+    await_stop(orders);
+    ready.end(outside() - before);
+    Ok(())
 }
 
 /// Reads orders on a thread of its own. Credit goes straight to who waits for it, which is the calling thread.
@@ -198,9 +209,9 @@ impl Ready {
         ready
     }
 
-    /// Tells what it cost. The links are closed before, so that no end sees the middle go.
-    fn end(&self) {
-        tell(&Answer::Cpu(clock::cpu() - self.cpu));
+    /// Tells what it cost, here and in other programs. The links are closed before, so that no end sees the middle go.
+    fn end(&self, outside: u64) {
+        tell(&Answer::Cpu(clock::cpu() - self.cpu + outside));
     }
 }
 
@@ -208,19 +219,24 @@ fn await_stop(orders: &mpsc::Receiver<Order>) {
     while orders.recv().is_ok_and(|order| !matches!(order, Order::Stop)) {}
 }
 
-struct Publishing {
+/// What a publishing process does with its end.
+pub(crate) struct Publishing {
     load: Load,
+    topics: Vec<String>,
     credit: Arc<Credit>,
     orders: mpsc::Receiver<Order>,
 }
 
-impl PublisherRole for Publishing {
-    fn run(self, ports: Vec<u16>, mut sender: impl Sender) -> Result<(), BenchError> {
+impl Publishing {
+    /// Runs it. `ports`: where the end listens, if it does.
+    pub(crate) fn run(self, ports: Vec<u16>, mut sender: impl Sender) -> Result<(), BenchError> {
         let ready = Ready::tell(ports);
         let mut probe = vec![0; self.load.size];
-        Stamp::probe(self.load.publisher).write(&mut probe);
         loop {
-            sender.send(&probe)?;
+            for (nth, topic) in self.topics.iter().enumerate() {
+                Stamp::probe(self.load.publisher, nth).write(&mut probe);
+                sender.send(topic, &probe)?;
+            }
             sender.flush()?;
             match self.orders.recv_timeout(PROBE_EVERY) {
                 Ok(Order::Go) => break,
@@ -228,26 +244,50 @@ impl PublisherRole for Publishing {
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
             }
         }
-        let offered = offer(&self.load, &self.credit, &mut sender)?;
+        let offered = offer(&self.load, &self.topics, &self.credit, &mut sender)?;
         tell(&Answer::Offered(offered));
         await_stop(&self.orders);
         drop(sender);
-        ready.end();
+        ready.end(0);
         Ok(())
     }
 }
 
-struct Counter {
+/// What a receiving process does with its end.
+pub(crate) enum Subscribing {
+    Counter(Counter),
+    Pinger(Pinger),
+    Echo(Echo),
+}
+
+impl Subscribing {
+    /// Whether it begins a ping-pong, and stands where the publisher stands.
+    pub(crate) fn first(&self) -> bool {
+        matches!(self, Subscribing::Pinger(_))
+    }
+
+    /// Runs it. `ports`: where the end listens, if it does.
+    pub(crate) fn run(self, ports: Vec<u16>, receiver: impl Receiver) -> Result<(), BenchError> {
+        match self {
+            Subscribing::Counter(counter) => counter.run(ports, receiver),
+            Subscribing::Pinger(pinger) => pinger.run(ports, receiver),
+            Subscribing::Echo(echo) => echo.run(ports, receiver),
+        }
+    }
+}
+
+pub(crate) struct Counter {
     tally: Tally,
+    topics: usize,
     credit_every: Option<u64>,
     orders: mpsc::Receiver<Order>,
 }
 
-impl SubscriberRole for Counter {
+impl Counter {
     fn run(self, ports: Vec<u16>, receiver: impl Receiver) -> Result<(), BenchError> {
         let ready = Ready::tell(ports);
         let until = Arc::new(Until::default());
-        let listener = Counting::new(self.tally, self.credit_every, until.clone());
+        let listener = Counting::new(self.tally, self.topics, self.credit_every, until.clone());
         let watched = until.clone();
         let watching = thread::spawn(move || {
             watch(&self.orders, &watched);
@@ -257,7 +297,7 @@ impl SubscriberRole for Counter {
         tell(&Answer::Seen(counted.tally.seen()));
         if let Ok(orders) = watching.join() {
             await_stop(&orders);
-            ready.end();
+            ready.end(0);
         }
         Ok(())
     }
@@ -287,17 +327,17 @@ fn watch(orders: &mpsc::Receiver<Order>, until: &Until) {
     }
 }
 
-struct Pinger {
+pub(crate) struct Pinger {
     load: Load,
     orders: mpsc::Receiver<Order>,
 }
 
-impl SubscriberRole for Pinger {
+impl Pinger {
     fn run(self, ports: Vec<u16>, receiver: impl Receiver) -> Result<(), BenchError> {
         let ready = Ready::tell(ports);
         let until = Arc::new(Until::default());
         let mut opening = vec![0; self.load.size];
-        Stamp::probe(0).write(&mut opening);
+        Stamp::probe(0, 0).write(&mut opening);
         let listener = Pinging::new(&self.load, until.clone())?;
         let watched = until.clone();
         // A lost message would end the conversation for ever.
@@ -316,16 +356,16 @@ impl SubscriberRole for Pinger {
         tell(&Answer::Seen(pinged.tally.seen()));
         watching.thread().unpark();
         await_stop(&self.orders);
-        ready.end();
+        ready.end(0);
         Ok(())
     }
 }
 
-struct Echo {
+pub(crate) struct Echo {
     orders: mpsc::Receiver<Order>,
 }
 
-impl SubscriberRole for Echo {
+impl Echo {
     fn run(self, ports: Vec<u16>, receiver: impl Receiver) -> Result<(), BenchError> {
         let ready = Ready::tell(ports);
         let until = Arc::new(Until::default());
@@ -335,7 +375,7 @@ impl SubscriberRole for Echo {
             over.end();
         });
         receiver.receive(Echoing::new(until.clone()), None, &until)?;
-        ready.end();
+        ready.end(0);
         Ok(())
     }
 }

@@ -15,6 +15,13 @@ const LARGEST: usize = 16 * 1024 * 1024;
 /// More processes than this measure the scheduler.
 const MOST: u32 = 64;
 
+/// Topics have five digits.
+const MOST_TOPICS: u32 = 100_000;
+
+/// What there is, as it is written.
+pub const NAMES: &str =
+    "one_to_one, direct, fan_out:N, fan_in:N, ping_pong, many_backplanes:N, many_topics:N or local:N";
+
 /// Who talks to whom. Each party is a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -29,19 +36,34 @@ pub enum Scenario {
     FanIn(u32),
     /// One message at a time, there and back, each way through the backplane.
     PingPong,
+    /// One publisher, one subscriber that is linked to so many backplanes, of which the first is busy and the others
+    /// are idle. The backplanes share a process.
+    ManyBackplanes(u32),
+    /// One publisher, a backplane, one subscriber that holds so many subscriptions; each message goes to the next of up
+    /// to a thousand topics, evenly spaced among them.
+    ManyTopics(u32),
+    /// One publishing thread and so many receiving ones in one process; all get everything, and share each payload by
+    /// reference.
+    Local(u32),
 }
 
 impl Scenario {
-    /// How many processes publish.
+    /// How many publish.
     #[must_use]
     pub fn publishers(self) -> u32 {
         if let Scenario::FanIn(n) = self { n } else { 1 }
     }
 
-    /// How many processes subscribe.
+    /// How many subscribe.
     #[must_use]
     pub fn subscribers(self) -> u32 {
-        if let Scenario::FanOut(n) = self { n } else { 1 }
+        if let Scenario::FanOut(n) | Scenario::Local(n) = self { n } else { 1 }
+    }
+
+    /// How many backplanes there are.
+    #[must_use]
+    pub fn backplanes(self) -> u32 {
+        if let Scenario::ManyBackplanes(n) = self { n } else { 1 }
     }
 }
 
@@ -53,6 +75,9 @@ impl fmt::Display for Scenario {
             Scenario::FanOut(n) => write!(f, "fan_out:{n}"),
             Scenario::FanIn(n) => write!(f, "fan_in:{n}"),
             Scenario::PingPong => f.write_str("ping_pong"),
+            Scenario::ManyBackplanes(n) => write!(f, "many_backplanes:{n}"),
+            Scenario::ManyTopics(n) => write!(f, "many_topics:{n}"),
+            Scenario::Local(n) => write!(f, "local:{n}"),
         }
     }
 }
@@ -61,7 +86,7 @@ impl FromStr for Scenario {
     type Err = BenchError;
 
     fn from_str(text: &str) -> Result<Self, BenchError> {
-        let many = |text: &str| text.parse().ok().filter(|n| (1..=MOST).contains(n));
+        let many = |n: &str, most| n.parse().ok().filter(|n| (1..=most).contains(n));
         let known = match text.split_once(':') {
             None => match text {
                 "one_to_one" => Some(Scenario::OneToOne),
@@ -69,13 +94,17 @@ impl FromStr for Scenario {
                 "ping_pong" => Some(Scenario::PingPong),
                 _ => None,
             },
-            Some(("fan_out", n)) => many(n).map(Scenario::FanOut),
-            Some(("fan_in", n)) => many(n).map(Scenario::FanIn),
+            Some(("fan_out", n)) => many(n, MOST).map(Scenario::FanOut),
+            Some(("fan_in", n)) => many(n, MOST).map(Scenario::FanIn),
+            Some(("many_backplanes", n)) => many(n, MOST).map(Scenario::ManyBackplanes),
+            Some(("many_topics", n)) => many(n, MOST_TOPICS).map(Scenario::ManyTopics),
+            Some(("local", n)) => many(n, MOST).map(Scenario::Local),
             Some(_) => None,
         };
         known.ok_or_else(|| {
-            let choice = "write one_to_one, direct, fan_out:N, fan_in:N or ping_pong, with N from 1 to";
-            BenchError::Misuse(format!("no scenario `{text}`: {choice} {MOST}"))
+            BenchError::Misuse(format!(
+                "no scenario `{text}`: write {NAMES}, with N from 1 to {MOST}, for topics to {MOST_TOPICS}"
+            ))
         })
     }
 }
@@ -100,10 +129,15 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for name in ["one_to_one", "direct", "fan_out:4", "fan_in:16", "ping_pong"] {
+        let names = ["one_to_one", "direct", "fan_out:4", "fan_in:16", "ping_pong"];
+        let more = ["many_backplanes:64", "many_topics:100000", "local:4"];
+        for name in names.into_iter().chain(more) {
             assert_eq!(name.parse::<Scenario>().unwrap().to_string(), name);
         }
-        for wrong in ["", "fan_out", "fan_out:0", "fan_out:65", "fan_in:x", "direct:2", "One_to_one"] {
+        let wrong = ["", "fan_out", "fan_out:0", "fan_out:65", "fan_in:x", "direct:2", "One_to_one"];
+        for wrong in
+            wrong.into_iter().chain(["many_topics:100001", "many_backplanes:65", "local", "local:-1"])
+        {
             assert!(wrong.parse::<Scenario>().is_err(), "{wrong}");
         }
         assert!(SIZES.iter().all(|bytes| size(&bytes.to_string()).is_ok()));

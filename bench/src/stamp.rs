@@ -15,15 +15,16 @@ pub struct Stamp {
     pub publisher: u16,
     /// Its messages counted from 0.
     pub sequence: u64,
-    /// When it was to be sent, by the [clock](crate::clock::now); 0 when only throughput is measured.
+    /// When it was to be sent, by the [clock](crate::clock::now); 0 when only throughput is measured; of a probe, the
+    /// number of its topic.
     pub due: u64,
 }
 
 impl Stamp {
-    /// A message that is not measured.
+    /// A message that is not measured, on one of the topics.
     #[must_use]
-    pub fn probe(publisher: u16) -> Self {
-        Stamp { publisher, sequence: PROBE, due: 0 }
+    pub fn probe(publisher: u16, topic: usize) -> Self {
+        Stamp { publisher, sequence: PROBE, due: topic as u64 }
     }
 
     /// Whether it is one.
@@ -67,7 +68,7 @@ mod tests {
         stamp.write(&mut payload);
         assert_eq!(Stamp::read(&payload), Some(stamp));
         assert_eq!(Stamp::read(&payload[..15]), None);
-        Stamp::probe(3).write(&mut payload);
+        Stamp::probe(3, 0).write(&mut payload);
         assert!(Stamp::read(&payload).is_some_and(|stamp| stamp.is_probe() && stamp.publisher == 3));
     }
 }

@@ -1,7 +1,7 @@
 //! The instrument itself: a transport that loses, swaps, repeats or stalls must be caught, exactly.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
-use multiplane_bench::contender::Sender;
+use multiplane_bench::contender::{Sender, TOPIC};
 use multiplane_bench::load::{Credit, Load, Offered, offer};
 use multiplane_bench::tally::{Latencies, Seen, Tally, latencies};
 use multiplane_bench::{BenchError, clock};
@@ -33,7 +33,7 @@ struct Faulty {
 }
 
 impl Sender for Faulty {
-    fn send(&mut self, payload: &[u8]) -> Result<(), BenchError> {
+    fn send(&mut self, _: &str, payload: &[u8]) -> Result<(), BenchError> {
         let number = self.sent;
         self.sent += 1;
         match self.fault {
@@ -71,7 +71,7 @@ fn measure(fault: Fault, nanos: u64, rate: Option<f64>) -> (Offered, Seen) {
     });
     let mut faulty = Faulty { queue, fault, sent: 0, kept: None };
     let load = Load { publisher: 0, size: SIZE, nanos, most: None, rate };
-    let offered = offer(&load, &Credit::unlimited(), &mut faulty).unwrap();
+    let offered = offer(&load, &[TOPIC], &Credit::unlimited(), &mut faulty).unwrap();
     drop(faulty);
     (offered, counting.join().unwrap())
 }
@@ -98,7 +98,7 @@ fn an_honest_transport_passes() {
 fn an_exact_number_is_exact() {
     struct Direct(Tally);
     impl Sender for Direct {
-        fn send(&mut self, payload: &[u8]) -> Result<(), BenchError> {
+        fn send(&mut self, _: &str, payload: &[u8]) -> Result<(), BenchError> {
             self.0.note(payload);
             Ok(())
         }
@@ -107,7 +107,7 @@ fn an_exact_number_is_exact() {
     for rate in [None, Some(1e7)] {
         direct.0 = Tally::new(1, SIZE, false).unwrap();
         let load = Load { publisher: 0, size: SIZE, nanos: 10_000_000_000, most: Some(1001), rate };
-        assert_eq!(offer(&load, &Credit::unlimited(), &mut direct).unwrap().sent, 1001);
+        assert_eq!(offer(&load, &[TOPIC], &Credit::unlimited(), &mut direct).unwrap().sent, 1001);
         assert_eq!(direct.0.arrived(), 1001);
     }
 }
@@ -126,7 +126,7 @@ fn each_lost_message_is_counted() {
 fn one_lost_in_a_million_is_counted() {
     struct Direct(Tally, u64);
     impl Sender for Direct {
-        fn send(&mut self, payload: &[u8]) -> Result<(), BenchError> {
+        fn send(&mut self, _: &str, payload: &[u8]) -> Result<(), BenchError> {
             self.1 += 1;
             if !self.1.is_multiple_of(1_000_000) {
                 self.0.note(payload);
@@ -141,7 +141,7 @@ fn one_lost_in_a_million_is_counted() {
     let mut lost = 0;
     while sent < 2_500_000 {
         direct.0 = Tally::new(1, SIZE, false).unwrap();
-        let offered = offer(&load, &Credit::unlimited(), &mut direct).unwrap();
+        let offered = offer(&load, &[TOPIC], &Credit::unlimited(), &mut direct).unwrap();
         lost += direct.0.seen().lost(&[offered.sent]);
         sent += offered.sent;
     }
@@ -184,7 +184,7 @@ fn a_stall_shows_with_its_full_length() {
 fn nothing_is_sent_beyond_the_credit() {
     struct Counted<'a>(&'a Credit, u64);
     impl Sender for Counted<'_> {
-        fn send(&mut self, _: &[u8]) -> Result<(), BenchError> {
+        fn send(&mut self, _: &str, _: &[u8]) -> Result<(), BenchError> {
             self.1 += 1;
             // Makes room for ten more only when the room is used up, from another thread, as the harness does.
             if self.1.is_multiple_of(10) {
@@ -202,6 +202,6 @@ fn nothing_is_sent_beyond_the_credit() {
     let credit = Credit::new(10);
     let mut counted = Counted(&credit, 0);
     let load = Load { publisher: 0, size: SIZE, nanos: 10_000_000, most: None, rate: None };
-    let offered = offer(&load, &credit, &mut counted).unwrap();
+    let offered = offer(&load, &[TOPIC], &credit, &mut counted).unwrap();
     assert_eq!(offered.sent, counted.1);
 }

@@ -13,6 +13,10 @@ fn launcher() -> Launcher {
     Launcher { program: env!("CARGO_BIN_EXE_bench-role").into(), arguments: Vec::new() }
 }
 
+fn named(name: &str) -> Contender {
+    name.parse().unwrap()
+}
+
 fn plan(contenders: &[Contender], scenarios: &[Scenario]) -> Plan {
     Plan {
         contenders: contenders.to_vec(),
@@ -47,10 +51,18 @@ fn lossless(row: &Row) {
 
 #[test]
 fn every_contender_runs_all_that_it_offers() {
-    let scenarios =
-        [Scenario::OneToOne, Scenario::Direct, Scenario::FanOut(2), Scenario::FanIn(2), Scenario::PingPong];
-    let rows = run(&plan(&Contender::ALL, &scenarios));
-    assert_eq!(rows.len(), Contender::ALL.len() * scenarios.len());
+    let scenarios = [
+        Scenario::OneToOne,
+        Scenario::Direct,
+        Scenario::FanOut(2),
+        Scenario::FanIn(2),
+        Scenario::PingPong,
+        Scenario::ManyBackplanes(3),
+        Scenario::ManyTopics(1200),
+        Scenario::Local(2),
+    ];
+    let rows = run(&plan(&Contender::all(), &scenarios));
+    assert_eq!(rows.len(), Contender::all().len() * scenarios.len());
     for row in &rows {
         match row.contender.check(row.scenario) {
             Ok(()) => lossless(row),
@@ -61,13 +73,13 @@ fn every_contender_runs_all_that_it_offers() {
 
 #[test]
 fn the_largest_payload_passes_too() {
-    let plan = Plan { sizes: vec![16, 65_536], ..plan(&Contender::ALL, &[Scenario::OneToOne]) };
+    let plan = Plan { sizes: vec![16, 65_536], ..plan(&Contender::all(), &[Scenario::OneToOne]) };
     run(&plan).iter().for_each(lossless);
 }
 
 #[test]
 fn results_can_be_read() {
-    let rows = run(&plan(&[Contender::BaseTcp, Contender::LibzmqProxy], &[Scenario::Direct]));
+    let rows = run(&plan(&[named("base-tcp"), named("libzmq-proxy")], &[Scenario::Direct]));
     let origin = Origin::here();
     let lines = json_lines(&rows, &origin).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -101,7 +113,7 @@ fn results_can_be_read() {
 fn who_is_interrupted_ends_at_once() {
     let start = clock::now();
     let asked = || clock::now() - start > 300_000_000;
-    let plan = Plan { seconds: 60.0, ..plan(&[Contender::MultiplaneNative], &[Scenario::OneToOne]) };
+    let plan = Plan { seconds: 60.0, ..plan(&[named("multiplane-native")], &[Scenario::OneToOne]) };
     let ended = measure(&plan, &launcher(), &asked, &mut |_| ());
     assert!(matches!(ended, Err(BenchError::Interrupted)));
     assert!(Duration::from_nanos(clock::now() - start) < Duration::from_millis(1300));
@@ -109,8 +121,15 @@ fn who_is_interrupted_ends_at_once() {
 
 #[test]
 fn a_contender_that_cannot_run_says_so() {
-    let plan = Plan { pin: vec![9999], ..plan(&[Contender::BaseTcp], &[Scenario::OneToOne]) };
+    let plan = Plan { pin: vec![9999], ..plan(&[named("base-tcp")], &[Scenario::OneToOne]) };
     let rows = run(&plan);
     let why = rows[0].rounds.as_ref().unwrap_err();
     assert!(why.contains("cannot pin to core 9999"), "{why}");
+}
+
+/// Who names what is not there is told what is.
+#[test]
+fn an_unknown_contender_is_told_the_known_ones() {
+    let why = "libzmq".parse::<Contender>().unwrap_err().to_string();
+    assert!(Contender::all().iter().all(|contender| why.contains(contender.name())), "{why}");
 }

@@ -45,6 +45,8 @@ pub use bus::{Broadcast, Bus, CloseReport, StopHandle};
 pub use counters::{BackplaneStats, Dropped};
 pub use error::{BusError, DeadLink, HandlerError, PublishError, StartError};
 pub use events::{Direction, Events, LinkEvent};
+#[doc(hidden)]
+pub use io::zmq::measuring;
 pub use message::{BackplaneId, Message, OwnedMessage};
 pub use multiplane_codec as codec;
 pub use multiplane_core::{Budget, LinkState, Route, RoutingError, RoutingSpec, Trailer, routing};

@@ -3,16 +3,39 @@
 //! A message is its length, the topic and the payload. The publisher writes 64 KiB at a time; the middle copies bytes
 //! without looking at them; the subscriber finds the messages in what it reads. Nobody matches topics.
 
-use super::{LOOK, Listener, Middle, Place, Receiver, Sender, TOPIC, Until};
+use super::{LOOK, Listener, Lossless, Middle, Parts, Place, Receiver, Sender, System, TOPIC, Until};
 use crate::BenchError;
+use crate::scenario::Scenario;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 const BATCH: usize = 64 * 1024;
 
+pub(crate) static BASE: System = System {
+    name: "base-tcp",
+    lossless: Lossless::BackPressure,
+    check: |scenario| match scenario {
+        Scenario::FanIn(2..) => Err("a bare stream has one writer"),
+        Scenario::ManyBackplanes(2..) => Err("a bare stream has one relay"),
+        Scenario::ManyTopics(2..) => Err("nobody matches topics"),
+        _ => Ok(()),
+    },
+    parts: Parts::Processes {
+        middle: Some(middle),
+        publish: |place, role| {
+            let (ports, writer) = publisher(place)?;
+            role.run(ports, writer)
+        },
+        subscribe: |place, role| {
+            let reader = subscriber(place, role.first())?;
+            role.run(Vec::new(), reader)
+        },
+    },
+};
+
 /// Copies what one publisher writes to all subscribers, and in ping-pong also the other way.
-pub(crate) fn middle(place: &Place) -> Result<Middle, BenchError> {
+fn middle(place: &Place) -> Result<Middle, BenchError> {
     let failed = || BenchError::doing("starting the relay");
     let (incoming, from_publisher) = listen()?;
     let (outgoing, to_subscribers) = listen()?;
@@ -29,11 +52,11 @@ pub(crate) fn middle(place: &Place) -> Result<Middle, BenchError> {
         copy(&mut publisher, &mut streams)
     };
     thread::Builder::new().name("relay".to_owned()).spawn(relay).map_err(failed())?;
-    Ok((vec![from_publisher, to_subscribers], Box::new(())))
+    Ok(Middle::here(vec![from_publisher, to_subscribers], ()))
 }
 
 /// The writer of the stream, connected to the relay or listening.
-pub(crate) fn publisher(place: &Place) -> Result<(Vec<u16>, impl Sender), BenchError> {
+fn publisher(place: &Place) -> Result<(Vec<u16>, Writer), BenchError> {
     let writer = |ends| Writer { ends, buffer: Vec::with_capacity(2 * BATCH) };
     if place.has_middle() {
         let stream = connect(place.port(0)?)?;
@@ -44,14 +67,14 @@ pub(crate) fn publisher(place: &Place) -> Result<(Vec<u16>, impl Sender), BenchE
 }
 
 /// The reader of the stream; in ping-pong, either end.
-pub(crate) fn subscriber(place: &Place, first: bool) -> Result<(Vec<u16>, impl Receiver), BenchError> {
+fn subscriber(place: &Place, first: bool) -> Result<Reader, BenchError> {
     if place.answers() && !place.has_middle() {
         return Err(BenchError::failed("subscribing", "ping-pong goes through the relay"));
     }
     let which = usize::from(place.has_middle() && !first);
     let stream = connect(place.port(which)?)?;
     stream.set_read_timeout(Some(LOOK)).map_err(BenchError::doing("connecting"))?;
-    Ok((Vec::new(), Reader { stream }))
+    Ok(Reader { stream })
 }
 
 fn listen() -> Result<(TcpListener, u16), BenchError> {
@@ -87,9 +110,10 @@ fn copy(from: &mut TcpStream, to: &mut [TcpStream]) -> io::Result<()> {
     }
 }
 
-fn append(buffer: &mut Vec<u8>, payload: &[u8]) {
-    buffer.extend_from_slice(&((TOPIC.len() + payload.len()) as u32).to_le_bytes());
-    buffer.extend_from_slice(TOPIC.as_bytes());
+#[inline]
+fn append(buffer: &mut Vec<u8>, topic: &str, payload: &[u8]) {
+    buffer.extend_from_slice(&((topic.len() + payload.len()) as u32).to_le_bytes());
+    buffer.extend_from_slice(topic.as_bytes());
     buffer.extend_from_slice(payload);
 }
 
@@ -106,8 +130,8 @@ enum Ends {
 
 impl Sender for Writer {
     #[inline]
-    fn send(&mut self, payload: &[u8]) -> Result<(), BenchError> {
-        append(&mut self.buffer, payload);
+    fn send(&mut self, topic: &str, payload: &[u8]) -> Result<(), BenchError> {
+        append(&mut self.buffer, topic, payload);
         if self.buffer.len() >= BATCH { self.flush() } else { Ok(()) }
     }
 
@@ -143,7 +167,7 @@ impl Receiver for Reader {
         let mut out = Vec::new();
         while !until.over() {
             if let (Some(opening), false) = (opening, until.heard()) {
-                append(&mut out, opening);
+                append(&mut out, TOPIC, opening);
             }
             if !out.is_empty() {
                 self.stream.write_all(&out).map_err(failed())?;
@@ -165,7 +189,7 @@ impl Receiver for Reader {
                 };
                 at += 4 + length;
                 if let Some(answer) = message.get(TOPIC.len()..).and_then(|payload| listener.hear(payload)) {
-                    append(&mut out, answer);
+                    append(&mut out, TOPIC, answer);
                 }
             }
             buffer.copy_within(at..filled, 0);

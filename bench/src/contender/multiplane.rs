@@ -3,8 +3,10 @@
 //! Subscribers are handlers, which is the fast way and the one the manual shows. Lossless by back-pressure: the
 //! backplane runs with [`OnSlow::Block`], and `publish` waits for room.
 
-use super::{BACK, Contender, LOOK, Listener, Middle, Place, Receiver, Sender, TOPIC, Until};
+use super::{LOOK, Listener, Lossless, Middle, Parts, Place, Receiver, Sender, System, Until};
 use crate::BenchError;
+use crate::role::{Publishing, Subscribing};
+use crate::scenario::Scenario;
 use multiplane_bus::{Backplane, Bus, Engine, OnSlow, Publisher, Route, RoutingSpec};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -12,37 +14,55 @@ use std::time::Duration;
 const NAME: &str = "bench";
 const READY: Duration = Duration::from_secs(10);
 
-/// A backplane.
-pub(crate) fn middle(place: &Place) -> Result<Middle, BenchError> {
-    let engine = match place.contender {
-        Contender::MultiplaneLibzmq => Engine::Libzmq,
-        _ => Engine::Native,
-    };
+pub(crate) static NATIVE: System = System {
+    name: "multiplane-native",
+    lossless: Lossless::BackPressure,
+    check,
+    parts: Parts::Processes { middle: Some(|_| backplane(Engine::Native)), publish, subscribe },
+};
+
+pub(crate) static LIBZMQ: System = System {
+    name: "multiplane-libzmq",
+    parts: Parts::Processes { middle: Some(|_| backplane(Engine::Libzmq)), publish, subscribe },
+    ..NATIVE
+};
+
+fn check(scenario: Scenario) -> Result<(), &'static str> {
+    match scenario {
+        Scenario::Direct => Err("its components meet at a backplane"),
+        _ => Ok(()),
+    }
+}
+
+/// A backplane that holds publishers back rather than lose a message.
+pub(super) fn backplane(engine: Engine) -> Result<Middle, BenchError> {
     let builder = Backplane::builder(NAME).publisher_port(0).subscriber_port(0);
     let started = builder.on_slow(OnSlow::Block).engine(engine).start();
     let backplane = started.map_err(BenchError::doing("starting the backplane"))?;
-    Ok((vec![backplane.publisher_port(), backplane.subscriber_port()], Box::new(backplane)))
+    Ok(Middle::here(vec![backplane.publisher_port(), backplane.subscriber_port()], backplane))
 }
 
 /// A component that only publishes.
-pub(crate) fn publisher(place: &Place) -> Result<(Vec<u16>, impl Sender), BenchError> {
-    let bus = start(Route::new(NAME, "127.0.0.1").publisher_port(place.port(0)?))?;
+fn publish(place: &Place, role: Publishing) -> Result<(), BenchError> {
+    let bus = start([Route::new(NAME, "127.0.0.1").publisher_port(place.port(0)?)])?;
     let publisher = bus.publisher(NAME).map_err(BenchError::doing("publishing"))?;
-    Ok((Vec::new(), Talker { publisher, _bus: bus }))
+    role.run(Vec::new(), Talker { publisher, _bus: bus })
 }
 
 /// A component that receives, and in ping-pong also publishes.
-pub(crate) fn subscriber(place: &Place, first: bool) -> Result<(Vec<u16>, impl Receiver), BenchError> {
-    let (hears, says) = if first { (BACK, TOPIC) } else { (TOPIC, BACK) };
-    let mut route = Route::new(NAME, "127.0.0.1").subscriber_port(place.port(1)?).topics([hears]);
-    if place.answers() {
-        route = route.publisher_port(place.port(0)?);
-    }
-    Ok((Vec::new(), Hearer { bus: start(route)?, says }))
+fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
+    let first = role.first();
+    let routes = place.ports.chunks_exact(2).enumerate().map(|(nth, ports)| {
+        let name = if nth == 0 { NAME.to_owned() } else { format!("idle{nth}") };
+        let route = Route::new(name, "127.0.0.1").subscriber_port(ports[1]).topics(place.hears(first));
+        if place.answers() { route.publisher_port(ports[0]) } else { route }
+    });
+    role.run(Vec::new(), Hearer { bus: start(routes)?, says: place.says(first) })
 }
 
-fn start(route: Route) -> Result<Bus, BenchError> {
-    let routing = RoutingSpec::builder().backplane(route).build();
+fn start(routes: impl IntoIterator<Item = Route>) -> Result<Bus, BenchError> {
+    let spec = RoutingSpec::builder();
+    let routing = routes.into_iter().fold(spec, |spec, route| spec.backplane(route)).build();
     let routing = routing.map_err(BenchError::doing("writing a routing specification"))?;
     let started = Bus::builder(NAME).routing(routing).start_deadline(READY).start();
     started.map_err(BenchError::doing("starting a component"))
@@ -55,8 +75,8 @@ struct Talker {
 
 impl Sender for Talker {
     #[inline]
-    fn send(&mut self, payload: &[u8]) -> Result<(), BenchError> {
-        self.publisher.publish_raw(TOPIC, payload).map_err(BenchError::doing("publishing"))
+    fn send(&mut self, topic: &str, payload: &[u8]) -> Result<(), BenchError> {
+        self.publisher.publish_raw(topic, payload).map_err(BenchError::doing("publishing"))
     }
 }
 

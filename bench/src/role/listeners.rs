@@ -14,22 +14,27 @@ pub(super) struct Counting {
     credit_every: Option<u64>,
     /// By publisher: the number up to which it was told.
     told: Vec<u64>,
-    /// By publisher: whether it was heard of.
+    topics: usize,
+    /// By publisher and topic: whether it was heard.
     heard: Vec<bool>,
     until: Arc<Until>,
 }
 
 impl Counting {
-    pub(super) fn new(tally: Tally, credit_every: Option<u64>, until: Arc<Until>) -> Self {
+    pub(super) fn new(tally: Tally, topics: usize, credit_every: Option<u64>, until: Arc<Until>) -> Self {
         let publishers = tally.publishers();
-        Self { tally, credit_every, told: vec![0; publishers], heard: vec![false; publishers], until }
+        let (told, heard) = (vec![0; publishers], vec![false; publishers * topics]);
+        Self { tally, credit_every, told, topics, heard, until }
     }
 
     #[cold]
     fn hear_probe(&mut self, payload: &[u8]) {
         let probe = Stamp::read(payload).filter(Stamp::is_probe);
-        if let Some(heard) = probe.and_then(|probe| self.heard.get_mut(usize::from(probe.publisher))) {
-            *heard = true;
+        let which = probe.map(|probe| usize::from(probe.publisher) * self.topics + probe.due as usize);
+        if let Some(heard) = which.and_then(|which| self.heard.get_mut(which)) {
+            if std::mem::replace(heard, true) {
+                return;
+            }
             if self.heard.iter().all(|heard| *heard) && !self.until.heard() {
                 self.until.hears();
                 tell(&Answer::Heard);

@@ -25,7 +25,7 @@ Examples:
   multiplane bench --contender multiplane-native --contender libzmq-direct --contender base-tcp --json bench.jsonl
   multiplane bench --scenario ping_pong --pin 0,1")]
 pub(crate) struct Args {
-    /// one_to_one, direct, fan_out:N, fan_in:N or ping_pong; repeatable
+    /// one_to_one, direct, fan_out:N, fan_in:N, ping_pong, many_backplanes:N or many_topics:N; repeatable
     #[arg(long, value_name = "NAME", default_value = "one_to_one")]
     scenario: Vec<Scenario>,
 
@@ -41,7 +41,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
 
-    /// multiplane-native, multiplane-libzmq, libzmq-proxy, libzmq-direct or base-tcp; repeatable
+    /// multiplane-native, multiplane-libzmq, libzmq-native, libzmq-proxy[-credit], libzmq-direct[-credit] or base-tcp;
+    /// repeatable
     #[arg(long, value_name = "NAME", default_values = ["multiplane-native", "libzmq-proxy"])]
     contender: Vec<Contender>,
 

@@ -10,6 +10,7 @@
 //!   with everything queued. TCP keepalive finds a vanished host without that mistake.
 
 mod forwarder;
+pub mod measuring;
 mod monitor;
 mod options;
 mod publisher;
