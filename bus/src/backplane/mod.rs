@@ -171,7 +171,7 @@ struct Shared {
     wake: Wake,
     /// Nanoseconds to flush for, plus one; 0 while nobody asked to close.
     closing: AtomicU64,
-    counters: Counters,
+    counters: Arc<Counters>,
 }
 
 /// Written by the backplane's thread alone.
@@ -348,7 +348,7 @@ impl BackplaneBuilder {
     pub fn start(self) -> Result<Backplane, BackplaneError> {
         self.budget.check()?;
         let wake = Wake::new().map_err(|error| self.refused(0, &error))?;
-        let shared = Arc::new(Shared { wake, closing: AtomicU64::new(0), counters: Counters::default() });
+        let shared = Arc::new(Shared { wake, closing: AtomicU64::new(0), counters: Arc::default() });
         let (ports, run): (_, Box<dyn FnOnce() + Send>) = match self.engine {
             Engine::Native => {
                 let (listeners, ports) = native::bind(&self)?;

@@ -3,11 +3,9 @@
 use super::queue::SendQueue;
 use crate::worker::RateLimit;
 use bytes::BytesMut;
-use mio::net::TcpStream;
 use multiplane_codec::zmtp::{Handshake, Peer, Refusal, SocketType};
 use std::io::{self, Read};
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A read asks for so much at first, and for more when the peer has more to say.
 const SMALL_READ: usize = 4 * 1024;
@@ -23,9 +21,10 @@ pub(super) enum Side {
     Subscriber,
 }
 
-pub(super) struct Connection {
-    pub(super) stream: TcpStream,
-    pub(super) address: SocketAddr,
+pub(super) struct Connection<S> {
+    pub(super) stream: S,
+    /// Who it is, for people.
+    pub(super) address: String,
     pub(super) side: Side,
     handshake: Handshake,
     /// Until when the handshake must be done.
@@ -58,10 +57,10 @@ pub(super) enum ReadOutcome {
     Closed,
 }
 
-impl Connection {
+impl<S: Read> Connection<S> {
     pub(super) fn new(
-        stream: TcpStream,
-        address: SocketAddr,
+        stream: S,
+        address: String,
         side: Side,
         mut queue: SendQueue,
         deadline: Instant,
@@ -90,17 +89,6 @@ impl Connection {
             complaint: RateLimit::new(),
             read_size: SMALL_READ,
         }
-    }
-
-    /// No delay for small messages, and a vanished host is noticed after 5 + 3 * 2 seconds.
-    pub(super) fn set_options(stream: &TcpStream) -> io::Result<()> {
-        use rustix::net::sockopt;
-        stream.set_nodelay(true)?;
-        sockopt::set_socket_keepalive(stream, true)?;
-        sockopt::set_tcp_keepidle(stream, Duration::from_secs(5))?;
-        sockopt::set_tcp_keepintvl(stream, Duration::from_secs(2))?;
-        sockopt::set_tcp_keepcnt(stream, 3)?;
-        Ok(())
     }
 
     /// Who is there, once the handshake is done.

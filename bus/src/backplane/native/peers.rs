@@ -2,15 +2,13 @@
 
 use super::connection::{Connection, Side};
 use bytes::{Buf, Bytes};
-use mio::{Interest, Registry, Token};
 use multiplane_codec::zmtp::frame::{self, Found};
 use std::collections::VecDeque;
-use std::io;
+use std::io::Read;
 use std::time::Instant;
 
-#[derive(Default)]
-pub(super) struct Peers {
-    slots: Vec<Slot>,
+pub(super) struct Peers<S> {
+    slots: Vec<Slot<S>>,
     free: Vec<u32>,
     /// Who may have something to be written.
     dirty: Vec<u32>,
@@ -23,25 +21,41 @@ pub(super) struct Peers {
     shaking: VecDeque<(Instant, u32)>,
 }
 
-#[derive(Default)]
-struct Slot {
-    connection: Option<Box<Connection>>,
+struct Slot<S> {
+    connection: Option<Box<Connection<S>>>,
     // Whether it is in the list of that name. They belong to the slot, for a connection that ends stays in the list,
     // and the next one in its place must not come there twice.
     dirty: bool,
     hot: bool,
 }
 
-impl Peers {
+impl<S: Read> Peers<S> {
+    pub(super) fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            dirty: Vec::new(),
+            hot: Vec::new(),
+            publishers: Vec::new(),
+            subscribers: 0,
+            shaking: VecDeque::new(),
+        }
+    }
+
+    /// What the next connection will be called.
+    pub(super) fn next_id(&self) -> u32 {
+        self.free.last().copied().unwrap_or(self.slots.len() as u32)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    pub(super) fn get(&self, id: u32) -> Option<&Connection> {
+    pub(super) fn get(&self, id: u32) -> Option<&Connection<S>> {
         self.slots.get(id as usize)?.connection.as_deref()
     }
 
-    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Connection> {
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Connection<S>> {
         self.slots.get_mut(id as usize)?.connection.as_deref_mut()
     }
 
@@ -49,28 +63,19 @@ impl Peers {
         (0..self.slots.len() as u32).filter(|&id| self.get(id).is_some()).collect()
     }
 
-    pub(super) fn insert(
-        &mut self,
-        mut connection: Connection,
-        registry: &Registry,
-        first_token: usize,
-    ) -> io::Result<u32> {
-        let id = self.free.last().copied().unwrap_or(self.slots.len() as u32);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut connection.stream, Token(first_token + id as usize), interest)?;
+    pub(super) fn insert(&mut self, connection: Connection<S>) {
+        let id = self.next_id();
         if self.free.pop().is_none() {
-            self.slots.push(Slot::default());
+            self.slots.push(Slot { connection: None, dirty: false, hot: false });
         }
         self.shaking.push_back((connection.deadline, id));
         self.slots[id as usize].connection = Some(Box::new(connection));
         self.mark_dirty(id);
         self.mark_hot(id);
-        Ok(id)
     }
 
-    pub(super) fn remove(&mut self, id: u32, registry: &Registry) -> Option<Box<Connection>> {
-        let mut connection = self.slots.get_mut(id as usize)?.connection.take()?;
-        let _ = registry.deregister(&mut connection.stream);
+    pub(super) fn remove(&mut self, id: u32) -> Option<Box<Connection<S>>> {
+        let connection = self.slots.get_mut(id as usize)?.connection.take()?;
         self.free.push(id);
         if connection.peer().is_some() {
             match connection.side {
@@ -168,7 +173,7 @@ impl Peers {
     }
 }
 
-impl Connection {
+impl<S: Read> Connection<S> {
     /// Queues the first messages of a run that have room, and counts the others as dropped.
     pub(super) fn push_what_fits(&mut self, run: &Bytes, messages: usize) {
         let mut rest = run.clone();

@@ -1,12 +1,13 @@
 //! What is wanted: the wishes of subscribers come in here, and go on to the publishers.
 
-use super::Native;
 use super::connection::Side;
+use super::forwarder::Forwarder;
 use bytes::BytesMut;
 use multiplane_codec::zmtp::command::{self, Command};
 use multiplane_codec::zmtp::frame::{self, Found};
+use std::io::{Read, Write};
 
-impl Native {
+impl<S: Read + Write> Forwarder<S> {
     /// A handshake is done: a publisher hears all that is wanted, and last the marker.
     pub(super) fn greet(&mut self, id: u32) {
         self.peers.established(id);

@@ -1,0 +1,509 @@
+//! What a backplane does with bytes: whose they are, for whom, and in what order they leave.
+//!
+//! No socket and no clock: a connection is anything that reads and writes without waiting, that it may do so is told by
+//! [`Forwarder::ready`], and the time is an argument. So a simulated network can drive it as well as a real one.
+
+use super::connection::{Connection, ReadOutcome, Side};
+use super::peers::Peers;
+use super::queue::SendQueue;
+use crate::backplane::{BackplaneBuilder, Counters, OnSlow};
+use crate::worker::{RateLimit, after};
+use bytes::BytesMut;
+use multiplane_codec::zmtp::command;
+use multiplane_codec::zmtp::frame::{self, Found};
+use multiplane_core::{Budget, Subscriptions};
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Reads per connection and turn: a busy publisher must not starve the others.
+const READS: usize = 4;
+
+/// A run of messages is cut at so many, or at so many bytes, so that queues are bounded in small steps.
+const RUN_MESSAGES: usize = 256;
+const RUN_BYTES: usize = 64 * 1024;
+
+/// Who has messages and no connection.
+const NO_CONNECTION: u32 = u32::MAX;
+
+/// What a connection may do without waiting.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Readiness {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// The peer has sent its last byte.
+    pub(super) ended: bool,
+}
+
+/// Connections of type `S`, what their peers want, and what is on its way between them.
+pub(super) struct Forwarder<S> {
+    pub(super) name: String,
+    pub(super) budget: Budget,
+    on_slow: OnSlow,
+    counters: Arc<Counters>,
+    pub(super) peers: Peers<S>,
+    /// Who wants what.
+    pub(super) wanted: Subscriptions<u32>,
+    pub(super) router: Router,
+    /// Connections that are served in the present turn.
+    serving: Vec<u32>,
+    /// Subscribers that hold the publishers back.
+    holding: usize,
+    complaint: RateLimit,
+}
+
+/// Finds out for whom a topic is; the answer for the last one is kept, for topics come in runs.
+#[derive(Default)]
+pub(super) struct Router {
+    topic: Vec<u8>,
+    pub(super) known: bool,
+    targets: Vec<u32>,
+    next: Vec<u32>,
+}
+
+impl Router {
+    /// Looks `topic` up; whether it goes elsewhere than the one before.
+    #[inline]
+    fn look_up(&mut self, wanted: &mut Subscriptions<u32>, topic: &[u8]) -> bool {
+        if self.known && self.topic == topic {
+            return false;
+        }
+        self.next.clear();
+        wanted.for_each_match(topic, |who| self.next.push(who));
+        self.topic.clear();
+        self.topic.extend_from_slice(topic);
+        self.known = true;
+        self.next != self.targets
+    }
+}
+
+impl<S: Read + Write> Forwarder<S> {
+    pub(super) fn new(builder: &BackplaneBuilder, counters: Arc<Counters>) -> Self {
+        Self {
+            name: builder.name.clone(),
+            on_slow: builder.on_slow.unwrap_or_default(),
+            counters,
+            peers: Peers::new(),
+            wanted: Subscriptions::with_limit(builder.budget.subscriptions),
+            budget: builder.budget.clone(),
+            router: Router::default(),
+            serving: Vec::new(),
+            holding: 0,
+            complaint: RateLimit::new(),
+        }
+    }
+
+    /// What the next connection will be called.
+    pub(super) fn next_id(&self) -> u32 {
+        self.peers.next_id()
+    }
+
+    /// Whether one more connection may come; that one may not is counted and told.
+    pub(super) fn has_place(&mut self, address: &dyn std::fmt::Display, now: Instant) -> bool {
+        let limit = self.budget.connections;
+        if self.peers.len() < limit {
+            return true;
+        }
+        self.counters.refused.add(1);
+        self.complaint.complain(now, |before| {
+            tracing::warn!(backplane = self.name, %address, limit, before, "refused: no place left");
+        });
+        false
+    }
+
+    /// Takes a connection in, under the name that [`next_id`](Self::next_id) told.
+    pub(super) fn connect(&mut self, stream: S, address: String, side: Side, now: Instant) {
+        let queue = match side {
+            Side::Subscriber => {
+                SendQueue::new(self.budget.high_water_mark, self.budget.subscriber_queue_bytes)
+            }
+            // Only commands go there, and those have a limit of their own.
+            Side::Publisher => SendQueue::new(usize::MAX, usize::MAX),
+        };
+        let deadline = after(now, self.budget.handshake_deadline);
+        self.peers.insert(Connection::new(stream, address, side, queue, deadline));
+    }
+
+    /// A connection may do more than before.
+    pub(super) fn ready(&mut self, id: u32, what: Readiness) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        peer.ended |= what.ended;
+        peer.readable |= what.readable || peer.ended;
+        peer.writable |= what.writable;
+        if peer.readable {
+            self.peers.mark_hot(id);
+        }
+        if what.writable {
+            self.peers.mark_dirty(id);
+        }
+    }
+
+    /// Reads what has come, forwards it, and writes.
+    pub(super) fn turn(&mut self, now: Instant) {
+        self.peers.take_hot(&mut self.serving);
+        for n in 0..self.serving.len() {
+            let id = self.serving[n];
+            if self.serve(id, now) {
+                self.peers.mark_hot(id);
+            }
+        }
+        self.serving.clear();
+        self.write(now);
+    }
+
+    /// Whether something can go on without being told so.
+    pub(super) fn has_work(&self) -> bool {
+        self.peers.hot().iter().any(|&id| self.peers.get(id).is_some_and(|peer| !self.is_held(peer)))
+    }
+
+    /// When [`expire`](Self::expire) has something to do.
+    pub(super) fn first_deadline(&self) -> Option<Instant> {
+        self.peers.first_deadline()
+    }
+
+    /// Closes those who did not finish their handshake in time.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(id) = self.peers.take_expired(now) {
+            self.disconnect(id, now, "the handshake took too long");
+        }
+    }
+
+    /// Takes nothing more from publishers, whatever the subscribers do.
+    pub(super) fn hold(&mut self) {
+        self.holding += 1;
+    }
+
+    /// Ends all connections.
+    pub(super) fn disconnect_all(&mut self, now: Instant) {
+        for id in self.peers.ids() {
+            self.disconnect(id, now, "");
+        }
+    }
+
+    /// Forwards whole messages that came by no socket: those of a component that hosts this backplane. Says how many
+    /// bytes were taken; while subscribers hold the publishers back these are few or none, and the rest waits for the
+    /// next turn. They are written by [`turn`](Self::turn).
+    #[cfg_attr(not(test), expect(dead_code, reason = "components that host a backplane are to come"))]
+    pub(super) fn publish(&mut self, messages: &[u8], now: Instant) -> Result<usize, String> {
+        let mut input = BytesMut::from(messages);
+        self.forward(NO_CONNECTION, &mut input, now)?;
+        Ok(messages.len() - input.len())
+    }
+
+    /// Whether it is a publisher from whom nothing is taken now; handshakes go on, for they have a deadline.
+    fn is_held(&self, peer: &Connection<S>) -> bool {
+        self.holding > 0 && peer.side == Side::Publisher && peer.peer().is_some()
+    }
+
+    /// Reads and handles what a connection has; whether there is more.
+    fn serve(&mut self, id: u32, now: Instant) -> bool {
+        for _ in 0..READS {
+            // What was left when the publishers were held back comes first.
+            if let Err(reason) = self.handle_input(id, now) {
+                self.disconnect(id, now, &reason);
+                return false;
+            }
+            let Some(peer) = self.peers.get(id) else { return false };
+            if self.is_held(peer) {
+                return true;
+            }
+            let Some(peer) = self.peers.get_mut(id) else { return false };
+            if !peer.readable {
+                return false;
+            }
+            match peer.read() {
+                ReadOutcome::Some => {}
+                ReadOutcome::WouldBlock => return false,
+                ReadOutcome::Closed => {
+                    self.disconnect(id, now, "");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Handles all that is complete in the input of a connection.
+    fn handle_input(&mut self, id: u32, now: Instant) -> Result<(), String> {
+        let Some(peer) = self.peers.get_mut(id) else { return Ok(()) };
+        if peer.input.is_empty() {
+            return Ok(());
+        }
+        if peer.peer().is_none() {
+            let done = peer.shake_hands();
+            self.peers.mark_dirty(id);
+            if !done.map_err(|refusal| refusal.to_string())? {
+                return Ok(());
+            }
+            self.greet(id);
+        }
+        let Some(peer) = self.peers.get_mut(id) else { return Ok(()) };
+        let side = peer.side;
+        let mut input = std::mem::take(&mut peer.input);
+        let handled = match side {
+            Side::Publisher => self.forward(id, &mut input, now),
+            Side::Subscriber => self.hear(id, &mut input),
+        };
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.input = input;
+        }
+        handled
+    }
+
+    /// Forwards all complete messages of a publisher, in runs with the same destination.
+    fn forward(&mut self, id: u32, input: &mut BytesMut, now: Instant) -> Result<(), String> {
+        if self.holding > 0 {
+            return Ok(());
+        }
+        let limit = self.budget.message_bytes;
+        // A run that is longer than a whole queue would be hard to bound.
+        let run_messages = RUN_MESSAGES.min(self.budget.high_water_mark);
+        let run_bytes = RUN_BYTES.min(self.budget.subscriber_queue_bytes);
+        let mut scanned = self.peers.get_mut(id).map_or(0, |peer| std::mem::take(&mut peer.scanned));
+        let (mut run, mut messages) = (0, 0);
+        loop {
+            match frame::find_from(&input[run..], &mut scanned, limit) {
+                Ok(Found::Message { topic, topic_length, total }) => {
+                    let topic = &input[run + topic..][..topic_length];
+                    let elsewhere = self.router.look_up(&mut self.wanted, topic);
+                    if elsewhere || messages >= run_messages || run + total > run_bytes && messages > 0 {
+                        self.deliver(input, run, messages, now);
+                        (run, messages) = (0, 0);
+                        if elsewhere {
+                            std::mem::swap(&mut self.router.targets, &mut self.router.next);
+                        }
+                        if self.holding > 0 {
+                            return Ok(());
+                        }
+                    }
+                    run += total;
+                    messages += 1;
+                }
+                Ok(Found::Command { body, total }) => {
+                    self.deliver(input, run, messages, now);
+                    (run, messages) = (0, 0);
+                    match command::parse(&input[body..total]) {
+                        Some(command) => self.answer(id, &command)?,
+                        None => return Err("a command that is none".to_owned()),
+                    }
+                    drop(input.split_to(total));
+                }
+                Ok(Found::Incomplete) => {
+                    self.deliver(input, run, messages, now);
+                    if let Some(peer) = self.peers.get_mut(id) {
+                        peer.scanned = scanned;
+                    }
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.deliver(input, run, messages, now);
+                    return Err(error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Takes a run of whole messages from the input and queues it for everybody who wants it.
+    fn deliver(&mut self, input: &mut BytesMut, run: usize, messages: usize, now: Instant) {
+        if messages == 0 {
+            return;
+        }
+        let counters = &self.counters;
+        let run = input.split_to(run).freeze();
+        if run.len() > 2 * RUN_BYTES {
+            // A large message leaves its buffer alone, so that nothing small keeps all of it alive.
+            *input = BytesMut::from(&input[..]);
+        }
+        counters.received.add(messages as u64);
+        counters.received_bytes.add(run.len() as u64);
+        if self.router.targets.is_empty() {
+            counters.unwanted.add(messages as u64);
+            return;
+        }
+        counters.copies.add((messages * self.router.targets.len()) as u64);
+        for &id in &self.router.targets {
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            if !peer.queue.has_room(messages, run.len()) && peer.writable {
+                // It is not slow: nothing was written in this turn yet. An error shows itself again in `write`.
+                peer.writable = peer.queue.write_to(&mut peer.stream).unwrap_or(true);
+            }
+            if peer.queue.has_room(messages, run.len()) {
+                peer.queue.push(&run, messages);
+            } else {
+                let before = peer.dropped;
+                match self.on_slow {
+                    OnSlow::Block => {
+                        peer.queue.push(&run, messages);
+                        self.holding += usize::from(!std::mem::replace(&mut peer.holds, true));
+                    }
+                    OnSlow::DropNewest => peer.push_what_fits(&run, messages),
+                    OnSlow::DropOldest => peer.make_room_and_push(&run, messages),
+                }
+                let dropped = peer.dropped - before;
+                if dropped > 0 {
+                    counters.dropped.add(dropped);
+                    let (name, address, all) = (&self.name, &peer.address, peer.dropped);
+                    peer.complaint.complain(now, |_| {
+                        tracing::warn!(backplane = name, subscriber = %address, dropped = all, "too slow: loses messages");
+                    });
+                }
+            }
+            counters.forwarded.add(peer.queue.take_sent() as u64);
+            self.peers.mark_dirty(id);
+        }
+    }
+
+    /// Writes to everybody who has something to get.
+    fn write(&mut self, now: Instant) {
+        while let Some(id) = self.peers.take_dirty() {
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            if peer.writable {
+                match peer.queue.write_to(&mut peer.stream) {
+                    Ok(more) => peer.writable = more,
+                    Err(_) => {
+                        self.disconnect(id, now, "");
+                        continue;
+                    }
+                }
+            }
+            self.counters.forwarded.add(peer.queue.take_sent() as u64);
+            if peer.holds && peer.queue.is_half_empty() {
+                peer.holds = false;
+                self.holding -= 1;
+            }
+            if peer.side == Side::Publisher && peer.queue.control() > peer.control_limit {
+                self.disconnect(id, now, "it does not read what is wanted of it");
+            }
+        }
+    }
+
+    /// The end of a connection; an empty `reason` is an ordinary one.
+    pub(super) fn disconnect(&mut self, id: u32, now: Instant, reason: &str) {
+        let Some(mut peer) = self.peers.remove(id) else { return };
+        if !reason.is_empty() {
+            self.counters.refused.add(1);
+            // The peer may understand what was written for it, say an ERROR; nobody waits for that.
+            let _ = peer.queue.write_to(&mut peer.stream);
+            self.complaint.complain(now, |before| {
+                tracing::warn!(backplane = self.name, address = %peer.address, side = ?peer.side, reason, before, "disconnected");
+            });
+        }
+        self.holding -= usize::from(peer.holds);
+        self.counters.forwarded.add(peer.queue.take_sent() as u64);
+        self.counters.lost.add(peer.queue.messages() as u64);
+        if peer.side == Side::Subscriber {
+            self.router.known = false;
+            self.router.targets.retain(|&target| target != id);
+            for topic in self.wanted.remove_all(id) {
+                self.tell_publishers(false, &topic);
+            }
+        }
+        self.show();
+    }
+
+    /// Shows the world what is connected.
+    pub(super) fn show(&self) {
+        let counters = &self.counters;
+        counters.publishers.set(self.peers.established_on(Side::Publisher) as u64);
+        counters.subscribers.set(self.peers.established_on(Side::Subscriber) as u64);
+        counters.subscriptions.set(self.wanted.len() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::Backplane;
+    use multiplane_codec::zmtp::{Handshake, SocketType};
+    use std::io;
+    use std::sync::Mutex;
+
+    /// One end of a connection in memory: what the backplane is to read, what it wrote, how much more it may write.
+    #[derive(Clone)]
+    struct Memory(Arc<Mutex<Pipes>>);
+
+    type Pipes = (Vec<u8>, Vec<u8>, usize);
+
+    impl Memory {
+        fn locked<T>(&self, use_them: impl FnOnce(&mut Pipes) -> T) -> T {
+            use_them(&mut self.0.lock().unwrap())
+        }
+    }
+
+    impl Read for Memory {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let input = &mut self.0.lock().unwrap().0;
+            let n = input.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&input[..n]);
+            input.drain(..n);
+            if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+        }
+    }
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (_, output, room) = &mut *self.0.lock().unwrap();
+            let n = bytes.len().min(*room);
+            output.extend_from_slice(&bytes[..n]);
+            *room -= n;
+            if n == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn message(topic: &[u8], payload: &[u8]) -> Vec<u8> {
+        let mut message = Vec::new();
+        frame::write(&mut message, frame::MORE, topic);
+        frame::write(&mut message, 0, payload);
+        message
+    }
+
+    #[test]
+    fn messages_without_a_connection_are_held_and_forwarded_as_any() {
+        let budget = Budget { high_water_mark: 2, ..Budget::default() };
+        let builder = Backplane::builder("BP1").budget(budget).on_slow(OnSlow::Block);
+        let counters = Arc::<Counters>::default();
+        let mut forwarder = Forwarder::new(&builder, counters.clone());
+        let now = crate::worker::now();
+
+        let (mut handshake, mut hello) = Handshake::start(SocketType::Sub);
+        let subscriber = Memory(Arc::new(Mutex::new((Vec::new(), Vec::new(), usize::MAX))));
+        subscriber.locked(|(input, ..)| input.append(&mut hello));
+        let id = forwarder.next_id();
+        forwarder.connect(subscriber.clone(), "a test".to_owned(), Side::Subscriber, now);
+        while handshake.peer().is_none() {
+            subscriber.locked(|(input, output, _)| {
+                let used = handshake.handle(output, input).unwrap();
+                output.drain(..used);
+            });
+            forwarder.ready(id, Readiness { readable: true, writable: false, ended: false });
+            forwarder.turn(now);
+        }
+        subscriber.locked(|(input, ..)| command::write_subscription(input, 1, true, b"n"));
+        forwarder.ready(id, Readiness { readable: true, writable: false, ended: false });
+        forwarder.turn(now);
+        assert_eq!(subscriber.locked(|(_, output, _)| output.len()), 0);
+        assert!(forwarder.wanted.matches(b"n"));
+        let all: Vec<u8> = (0..10).flat_map(|n| message(b"n", &[n])).collect();
+        let cut = all.len() - 1;
+        assert_eq!(forwarder.publish(&all[..cut], now), Ok(cut - 5), "half a message stays");
+        assert_eq!(forwarder.publish(&message(b"other", b""), now), Ok(9));
+        forwarder.turn(now);
+        // Nobody reads: it is taken until the queue is full.
+        subscriber.locked(|(.., room)| *room = 0);
+        while forwarder.publish(&all, now) == Ok(all.len()) {}
+        assert_eq!(forwarder.publish(&all, now), Ok(0), "held");
+        let before = counters.forwarded.get();
+        subscriber.locked(|(.., room)| *room = usize::MAX);
+        forwarder.ready(id, Readiness { readable: false, writable: true, ended: false });
+        forwarder.turn(now);
+        assert!(counters.forwarded.get() > before);
+        assert_eq!(forwarder.publish(&all, now), Ok(all.len()), "and again");
+        forwarder.turn(now);
+        assert_eq!((counters.queued(), counters.unwanted.get()), (0, 1));
+        assert_eq!(counters.copies.get() as usize * 6, subscriber.locked(|(_, output, _)| output.len()));
+    }
+}
