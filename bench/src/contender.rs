@@ -4,15 +4,16 @@
 //! `subscriber` the ends. To add one, write its file with a `System` in it, and name that in `SYSTEMS`; if it needs
 //! a cargo feature, name what it builds in `OPTIONAL` as well.
 
-pub mod base_tcp;
+pub mod base_stream;
 mod ends;
 pub mod libzmq;
+mod local;
 pub mod multiplane;
 mod place;
 mod server;
 
 use crate::BenchError;
-use crate::role::{Publishing, Subscribing};
+use crate::role::{Local, Publishing, Subscribing};
 use crate::scenario::Scenario;
 pub use ends::{Listener, Receiver, Sender, Until};
 pub use place::{BACK, Place, TOPIC};
@@ -31,11 +32,25 @@ static SYSTEMS: &[&System] = &[
     &libzmq::DIRECT,
     &libzmq::DIRECT_CREDIT,
     &libzmq::NATIVE,
-    &base_tcp::BASE,
+    &base_stream::TCP,
+    &base_stream::UNIX,
+    &local::eventfd::BASE,
+    &local::memory::BASE,
+    &local::crossbeam::SINGLE,
+    &local::crossbeam::BATCHED,
+    #[cfg(feature = "local-peers")]
+    &local::bus::BUS,
+    #[cfg(feature = "local-peers")]
+    &local::disruptor::DISRUPTOR,
+    #[cfg(feature = "local-peers")]
+    &local::flume::FLUME,
+    #[cfg(feature = "local-peers")]
+    &local::tokio::TOKIO,
 ];
 
 /// Contenders that only a build with a cargo feature knows: the feature, and what it builds.
-const OPTIONAL: &[(&str, &[&str])] = &[];
+const OPTIONAL: &[(&str, &[&str])] =
+    &[("local-peers", &["bus-crate", "disruptor", "flume", "tokio-broadcast"])];
 
 /// How long anything blocks before it looks whether all is over.
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
@@ -66,6 +81,8 @@ pub(crate) enum Parts {
         /// Makes the end that receives, and lets the role run it.
         subscribe: fn(&Place, Subscribing) -> Result<(), BenchError>,
     },
+    /// All are threads of one process: connects them, and lets the role run them.
+    Threads(fn(&Place, Local) -> Result<(), BenchError>),
 }
 
 /// Starts what stands in the middle.
@@ -117,8 +134,13 @@ impl Contender {
     /// Whether a process stands between publisher and subscriber.
     #[must_use]
     pub fn has_middle(self, scenario: Scenario) -> bool {
-        let Parts::Processes { middle, .. } = &self.0.parts;
-        scenario != Scenario::Direct && middle.is_some()
+        scenario != Scenario::Direct && matches!(self.0.parts, Parts::Processes { middle: Some(_), .. })
+    }
+
+    /// Whether all of it are threads of one process.
+    #[must_use]
+    pub fn is_one_process(self) -> bool {
+        matches!(self.0.parts, Parts::Threads(_))
     }
 
     /// What keeps it from losing messages.
@@ -134,7 +156,7 @@ impl Contender {
     pub fn check(self, scenario: Scenario) -> Result<(), BenchError> {
         let not_offered =
             |why| BenchError::NotOffered { contender: self.to_string(), scenario: scenario.to_string(), why };
-        if let Scenario::Local(_) = scenario {
+        if matches!(scenario, Scenario::Local(_)) && !self.is_one_process() {
             return Err(not_offered("its ends are processes"));
         }
         (self.0.check)(scenario).map_err(not_offered)

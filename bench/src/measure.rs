@@ -216,6 +216,9 @@ fn run(
 ) -> Result<Outcome, BenchError> {
     let scenario = case.scenario;
     let mut crew = Crew::new(launcher, stop);
+    if case.contender.is_one_process() {
+        return run_alone(case, pin, crew);
+    }
     let mut place = Place { contender: case.contender, scenario, ports: Vec::new() };
     let mut cores = pin.iter().copied().cycle();
     let cores: Vec<Option<usize>> =
@@ -253,9 +256,27 @@ fn run(
     let mut cpu = 0;
     for &member in publishers.iter().chain(&subscribers).chain(&middle) {
         crew.order(member, &Order::Stop)?;
-        cpu += crew.expect(member, |answer| if let Answer::Cpu(cpu) = answer { Some(cpu) } else { None })?;
+        cpu += crew.expect(member, Answer::cpu)?;
     }
     Ok(Outcome { offered, seen, cpu })
+}
+
+/// A contender that is one process.
+fn run_alone(case: &Case, pin: &[usize], mut crew: Crew<'_>) -> Result<Outcome, BenchError> {
+    if !pin.is_empty() {
+        return Err(BenchError::Misuse("its threads are not pinned: leave out --pin".to_owned()));
+    }
+    let place = Place { contender: case.contender, scenario: case.scenario, ports: Vec::new() };
+    let load = Load { publisher: 0, size: case.size, nanos: case.nanos, most: None, rate: case.rate };
+    let member = crew.enlist(&RoleSpec { part: Part::Local(load), place, core: None })?;
+    crew.ready(member)?;
+    crew.order(member, &Order::Go)?;
+    crew.patience(case.nanos);
+    let offered = vec![crew.expect(member, Answer::offered)?];
+    let seen = (0..case.scenario.subscribers()).map(|_| crew.expect(member, Answer::seen));
+    let seen = seen.collect::<Result<_, _>>()?;
+    crew.order(member, &Order::Stop)?;
+    Ok(Outcome { offered, seen, cpu: crew.expect(member, Answer::cpu)? })
 }
 
 /// From the first message to the last.
@@ -280,8 +301,7 @@ fn perform(
     crew.patience(case.nanos);
     let mut offered = Vec::new();
     for &member in publishers {
-        let is_offered = |answer| if let Answer::Offered(offered) = answer { Some(offered) } else { None };
-        offered.push(crew.expect(member, is_offered)?);
+        offered.push(crew.expect(member, Answer::offered)?);
     }
     let sent = offered.iter().map(|offered| offered.sent).sum();
     let counting = if ping_pong { publishers } else { subscribers };
@@ -292,9 +312,7 @@ fn perform(
         }
     }
     for &member in counting {
-        seen.push(
-            crew.expect(member, |answer| if let Answer::Seen(seen) = answer { Some(seen) } else { None })?,
-        );
+        seen.push(crew.expect(member, Answer::seen)?);
     }
     Ok((offered, seen))
 }

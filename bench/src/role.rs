@@ -5,6 +5,7 @@
 //! standard input does, so nothing is left behind by a measuring process that died.
 
 mod listeners;
+mod local;
 
 use crate::contender::{Middle, Parts, Place, Receiver, Sender, StartMiddle, Until};
 use crate::load::{Credit, Load, Offered, offer};
@@ -12,6 +13,7 @@ use crate::stamp::Stamp;
 use crate::tally::{Seen, Tally};
 use crate::{BenchError, clock};
 use listeners::{Counting, Echoing, Pinging};
+pub(crate) use local::{Local, LocalCounter};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -64,6 +66,8 @@ pub enum Part {
     Pinger(Load),
     /// Answers.
     Echo,
+    /// All of them, as threads.
+    Local(Load),
 }
 
 /// From the measuring process.
@@ -103,6 +107,26 @@ pub enum Answer {
     Failed(String),
 }
 
+impl Answer {
+    /// What was offered, if this tells it.
+    #[must_use]
+    pub fn offered(self) -> Option<Offered> {
+        if let Answer::Offered(offered) = self { Some(offered) } else { None }
+    }
+
+    /// What was seen, if this tells it.
+    #[must_use]
+    pub fn seen(self) -> Option<Seen> {
+        if let Answer::Seen(seen) = self { Some(seen) } else { None }
+    }
+
+    /// The processor time, if this tells it.
+    #[must_use]
+    pub fn cpu(self) -> Option<u64> {
+        if let Answer::Cpu(cpu) = self { Some(cpu) } else { None }
+    }
+}
+
 /// Tells the measuring process. One that is gone will end us anyway.
 pub(crate) fn tell(answer: &Answer) {
     let mut line = serde_json::to_string(answer).unwrap_or_default();
@@ -134,8 +158,17 @@ fn play_spec(spec: RoleSpec) -> Result<(), BenchError> {
         }
     }
     let place = spec.place;
-    let Parts::Processes { middle, publish, subscribe } = place.contender.parts();
     let unlimited = || listen(Arc::new(Credit::unlimited()));
+    let (middle, publish, subscribe) = match place.contender.parts() {
+        Parts::Processes { middle, publish, subscribe } => (middle, publish, subscribe),
+        Parts::Threads(run) => {
+            let Part::Local(load) = spec.part else {
+                return Err(BenchError::failed("starting", "its ends are threads of one process"));
+            };
+            let subscribers = place.scenario.subscribers();
+            return run(&place, Local { load, subscribers, orders: unlimited()? });
+        }
+    };
     match spec.part {
         Part::Middle => {
             let middle = middle.ok_or_else(|| BenchError::failed("starting", "it has no middle"))?;
@@ -156,6 +189,7 @@ fn play_spec(spec: RoleSpec) -> Result<(), BenchError> {
         }
         Part::Pinger(load) => subscribe(&place, Subscribing::Pinger(Pinger { load, orders: unlimited()? })),
         Part::Echo => subscribe(&place, Subscribing::Echo(Echo { orders: unlimited()? })),
+        Part::Local(_) => Err(BenchError::failed("starting", "its ends are processes")),
     }
 }
 

@@ -96,9 +96,14 @@ impl Tally {
     /// Counts one message; says what it is if it is one of ours and no probe.
     #[inline]
     pub fn note(&mut self, payload: &[u8]) -> Option<Stamp> {
-        let stamp = Stamp::read(payload);
+        self.note_stamp(Stamp::read(payload), payload.len())
+    }
+
+    /// Counts a message of so many bytes whose stamp came beside them.
+    #[inline]
+    pub fn note_stamp(&mut self, stamp: Option<Stamp>, bytes: usize) -> Option<Stamp> {
         let known = stamp.and_then(|stamp| Some((stamp, self.publishers.get_mut(stamp.publisher as usize)?)));
-        let Some((stamp, order)) = known.filter(|_| payload.len() == self.size) else {
+        let Some((stamp, order)) = known.filter(|_| bytes == self.size) else {
             self.foreign += 1;
             return None;
         };
