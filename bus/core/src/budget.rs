@@ -65,7 +65,8 @@ budget! {
     topic_bytes, TOPIC_BYTES: usize = 64 * 1024;
     /// Bytes of one whole message, all frames: room for an uncompressed 4K image with alpha (33 MB).
     message_bytes, MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-    /// Subscriptions of one component, and of one backplane's table: about 160 MB of memory when full.
+    /// Subscriptions of one component, and of one backplane's table: about 65 MB of memory when full of short
+    /// topics, at most 250 MB when full of anything.
     subscriptions, SUBSCRIPTIONS: usize = 1_000_000;
     /// Link events kept for somebody who looks later; the oldest go first.
     events, EVENTS: usize = 1024;

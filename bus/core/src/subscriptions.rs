@@ -3,11 +3,22 @@
 //! A subscription is a byte prefix of the topic; the empty one matches everything. As in ZeroMQ a repeated subscription
 //! counts, and needs as many removals. A message goes to each subscriber once, however many of its prefixes match.
 //!
-//! Matching looks up one prefix of the topic per *distinct prefix length* in the table that is not longer than the
-//! topic. It does not depend on the number of prefixes: a million of them with twelve lengths cost twelve look-ups.
+//! The table is a radix tree: matching walks down along the topic, at most one node per byte of it, and shared beginnings
+//! are kept once. The alternative, one hash look-up per distinct length of prefix, was measured beside it. With 100,000
+//! topics like `sensor/123/temperature` (five lengths) the tree takes 360 instructions and a fifth of the time of 630 with
+//! a fast hash (1440 with SipHash). The hash wins only where a million random topics have one and the same length; and
+//! a peer that subscribes to 1024 lengths makes it hash each topic 1024 times, while the tree has nothing to attack.
+
+pub(crate) mod cache;
+mod edges;
+mod trie;
+
+#[cfg(test)]
+mod tests;
 
 use crate::budget::SUBSCRIPTION_TOPIC_BYTES;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use trie::{Held, Hold, Trie};
 
 /// A subscription that was not taken; the table is as before.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,31 +64,49 @@ pub enum SubscriptionError {
 /// ```
 #[derive(Debug)]
 pub struct Subscriptions<W> {
-    /// Per prefix its subscribers, sorted, with the count of each.
-    prefixes: HashMap<Box<[u8]>, Vec<(W, u32)>>,
-    /// The distinct lengths in `prefixes`, sorted, with the number of prefixes of each.
-    lengths: Vec<(usize, usize)>,
-    /// Per subscriber the number of its distinct prefixes.
-    members: BTreeMap<W, usize>,
-    /// Room for one entry per member, so that matching need not allocate.
+    prefixes: Trie<W>,
+    /// The subscribers of prefixes that have more than one.
+    lists: Vec<List<W>>,
+    free_lists: Vec<u32>,
+    /// Per subscriber the nodes of its prefixes, in no order.
+    holders: BTreeMap<W, Vec<u32>>,
+    /// Room for twice as many as there are subscribers, so that matching need not allocate.
     union: Vec<W>,
-    /// Distinct (prefix, subscriber) pairs: what costs memory and so what is bounded.
+    /// Distinct prefixes.
+    len: usize,
+    /// Distinct (prefix, subscriber) pairs.
     pairs: usize,
     limit: usize,
+    generation: u64,
+}
+
+/// The subscribers of one prefix in ascending order, side by side so that they can be handed out as they are.
+#[derive(Debug, Default)]
+struct List<W> {
+    who: Vec<W>,
+    holds: Vec<Hold>,
 }
 
 impl<W: Copy + Ord> Subscriptions<W> {
     /// An empty table for at most `max_subscriptions` distinct (prefix, subscriber) pairs, and so at most as many
-    /// prefixes. Repetitions take no room. Memory: about 160 bytes per short prefix, 16 per further subscriber of it.
+    /// prefixes. Repetitions take no room, shared beginnings of prefixes are kept once.
+    ///
+    /// Memory: 60 to 70 bytes per short prefix, 12 (and once 100) per further subscriber of it. Text that a prefix shares
+    /// with no other takes 44 bytes for each 15; where that comes to more than four such pieces for each subscription
+    /// within the limit, the table is full before it: at most about 250 bytes per subscription, whatever anybody sends.
     #[must_use]
     pub fn with_limit(max_subscriptions: usize) -> Self {
+        let limit = max_subscriptions.min(u32::MAX as usize);
         Subscriptions {
-            prefixes: HashMap::new(),
-            lengths: Vec::new(),
-            members: BTreeMap::new(),
+            prefixes: Trie::with_limit(limit.saturating_mul(4).saturating_add(SUBSCRIPTION_TOPIC_BYTES)),
+            lists: Vec::new(),
+            free_lists: Vec::new(),
+            holders: BTreeMap::new(),
             union: Vec::new(),
+            len: 0,
             pairs: 0,
-            limit: max_subscriptions,
+            limit,
+            generation: 0,
         }
     }
 
@@ -89,84 +118,69 @@ impl<W: Copy + Ord> Subscriptions<W> {
         if prefix.len() > SUBSCRIPTION_TOPIC_BYTES {
             return Err(SubscriptionError::TooLong { length: prefix.len(), limit: SUBSCRIPTION_TOPIC_BYTES });
         }
-        let room = self.pairs < self.limit;
-        let full = Err(SubscriptionError::Full { limit: self.limit });
-        let is_new = match self.prefixes.get_mut(prefix) {
-            Some(subscribers) => match subscribers.binary_search_by_key(&who, |&(who, _)| who) {
-                Ok(at) => {
-                    subscribers[at].1 = subscribers[at].1.saturating_add(1);
-                    return Ok(false);
-                }
-                Err(_) if !room => return full,
-                Err(at) => {
-                    subscribers.insert(at, (who, 1));
-                    false
-                }
-            },
-            None if !room => return full,
-            None => {
-                self.prefixes.insert(prefix.into(), vec![(who, 1)]);
-                match self.lengths.binary_search_by_key(&prefix.len(), |&(length, _)| length) {
-                    Ok(at) => self.lengths[at].1 += 1,
-                    Err(at) => self.lengths.insert(at, (prefix.len(), 1)),
-                }
-                true
-            }
-        };
+        if let Some(node) = self.prefixes.find(prefix)
+            && let Some(hold) = self.hold(node, who)
+        {
+            hold.count = hold.count.saturating_add(1);
+            return Ok(false);
+        }
+        let full = SubscriptionError::Full { limit: self.limit };
+        if self.pairs == self.limit {
+            return Err(full);
+        }
+        let node = self.prefixes.insert(prefix).ok_or(full)?;
+        let held = self.holders.entry(who).or_default();
+        let hold = Hold { count: 1, at: held.len() as u32 };
+        held.push(node);
+        let is_new = self.put(node, who, hold);
+        self.len += usize::from(is_new);
         self.pairs += 1;
-        *self.members.entry(who).or_insert(0) += 1;
+        self.generation += 1;
         self.union.clear();
-        self.union.reserve(self.members.len());
+        self.union.reserve(2 * self.holders.len());
         Ok(is_new)
     }
 
     /// Takes back one subscription. `true` when it was the last of this prefix in the table, so that it must be
     /// cancelled upstream. Removing what is not there changes nothing.
     pub fn remove(&mut self, prefix: &[u8], who: W) -> bool {
-        let Some(subscribers) = self.prefixes.get_mut(prefix) else { return false };
-        let Ok(at) = subscribers.binary_search_by_key(&who, |&(who, _)| who) else { return false };
-        if subscribers[at].1 > 1 {
-            subscribers[at].1 -= 1;
+        let Some(node) = self.prefixes.find(prefix) else { return false };
+        let Some(hold) = self.hold(node, who) else { return false };
+        if hold.count > 1 {
+            hold.count -= 1;
             return false;
         }
-        subscribers.remove(at);
-        let vanished = subscribers.is_empty();
-        if vanished {
-            self.prefixes.remove(prefix);
-            self.drop_length(prefix.len());
-        }
-        self.pairs -= 1;
-        if let Some(count) = self.members.get_mut(&who) {
-            *count -= 1;
-            if *count == 0 {
-                self.members.remove(&who);
+        let at = hold.at;
+        if let Some(held) = self.holders.get_mut(&who) {
+            held.swap_remove(at as usize);
+            match held.get(at as usize) {
+                Some(&moved) => {
+                    if let Some(hold) = self.hold(moved, who) {
+                        hold.at = at;
+                    }
+                }
+                None if held.is_empty() => {
+                    self.holders.remove(&who);
+                }
+                None => {}
             }
         }
+        self.generation += 1;
+        let vanished = self.drop_pair(node, who);
+        self.prefixes.prune(node);
         vanished
     }
 
     /// Takes back every subscription of `who`, whatever its count, and returns the prefixes that nobody else has:
-    /// cancel these upstream. Looks at the whole table: for a subscriber that leaves.
+    /// cancel these upstream. The work is in proportion to what `who` has.
     pub fn remove_all(&mut self, who: W) -> Vec<Box<[u8]>> {
         let mut vanished = Vec::new();
-        let Some(mut left) = self.members.remove(&who) else { return vanished };
-        self.pairs -= left;
-        self.prefixes.retain(|prefix, subscribers| {
-            if left == 0 {
-                return true;
+        for node in self.holders.remove(&who).unwrap_or_default() {
+            self.generation += 1;
+            if self.drop_pair(node, who) {
+                vanished.push(self.prefixes.prefix(node).into());
+                self.prefixes.prune(node);
             }
-            if let Ok(at) = subscribers.binary_search_by_key(&who, |&(who, _)| who) {
-                subscribers.remove(at);
-                left -= 1;
-                if subscribers.is_empty() {
-                    vanished.push(prefix.clone());
-                    return false;
-                }
-            }
-            true
-        });
-        for prefix in &vanished {
-            self.drop_length(prefix.len());
         }
         vanished
     }
@@ -174,264 +188,178 @@ impl<W: Copy + Ord> Subscriptions<W> {
     /// Whether anybody wants this topic. Does not allocate.
     #[must_use]
     pub fn matches(&self, topic: &[u8]) -> bool {
-        matching(&self.prefixes, &self.lengths, topic).next().is_some()
+        let mut found = false;
+        self.prefixes.walk(topic, |_| {
+            found = true;
+            false
+        });
+        found
+    }
+
+    /// Everybody who wants this topic: each once, in ascending order. Does not allocate.
+    /// (`&mut self` for the table's own scratch space only.)
+    #[inline]
+    pub fn lookup(&mut self, topic: &[u8]) -> &[W] {
+        let (lists, union) = (&self.lists, &mut self.union);
+        let mut first: &[W] = &[];
+        union.clear();
+        self.prefixes.walk(topic, |held| {
+            let list = members(lists, held);
+            if first.is_empty() {
+                first = list;
+            } else {
+                if union.is_empty() {
+                    union.extend_from_slice(first);
+                }
+                unite(union, list);
+            }
+            true
+        });
+        if union.is_empty() {
+            return first;
+        }
+        union.sort_unstable();
+        union.dedup();
+        union
     }
 
     /// Visits everybody who wants this topic: each once, in ascending order. Does not allocate.
     /// (`&mut self` for the table's own scratch space only.)
-    pub fn for_each_match(&mut self, topic: &[u8], mut visit: impl FnMut(W)) {
-        let mut found = matching(&self.prefixes, &self.lengths, topic);
-        let Some(first) = found.next() else { return };
-        let Some(second) = found.next() else {
-            return first.iter().for_each(|&(who, _)| visit(who));
-        };
-        self.union.clear();
-        self.union.extend(first.iter().map(|&(who, _)| who));
-        for &(who, _) in std::iter::once(second).chain(found).flatten() {
-            if let Err(at) = self.union.binary_search(&who) {
-                self.union.insert(at, who);
-            }
-        }
-        self.union.iter().copied().for_each(visit);
+    #[inline]
+    pub fn for_each_match(&mut self, topic: &[u8], visit: impl FnMut(W)) {
+        self.lookup(topic).iter().copied().for_each(visit);
     }
 
     /// Whether `who` subscribes to exactly this prefix.
     #[must_use]
     pub fn contains(&self, prefix: &[u8], who: W) -> bool {
-        let subscribers = self.prefixes.get(prefix);
-        subscribers.is_some_and(|subscribers| subscribers.binary_search_by_key(&who, |&(who, _)| who).is_ok())
+        let node = self.prefixes.find(prefix);
+        node.is_some_and(|node| members(&self.lists, self.prefixes.held(node)).binary_search(&who).is_ok())
     }
 
     /// Everybody with at least one subscription, in rising order.
     pub fn subscribers(&self) -> impl Iterator<Item = W> {
-        self.members.keys().copied()
+        self.holders.keys().copied()
+    }
+
+    /// How many distinct prefixes `who` has: ask before an `add` to bound them per subscriber.
+    #[must_use]
+    pub fn held_by(&self, who: W) -> usize {
+        self.holders.get(&who).map_or(0, Vec::len)
     }
 
     /// The distinct prefixes, in no particular order: what to send again after a reconnection.
-    pub fn prefixes(&self) -> impl Iterator<Item = &[u8]> {
-        self.prefixes.keys().map(|prefix| &**prefix)
+    pub fn prefixes(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.prefixes.ends().map(|node| self.prefixes.prefix(node))
     }
 
     /// Number of distinct prefixes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.prefixes.len()
+        self.len
     }
 
     /// Whether nobody wants anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.prefixes.is_empty()
+        self.len == 0
+    }
+
+    /// Moves whenever somebody may match that did not, or no longer does: what was found out before may then be wrong.
+    /// It never comes back to an earlier value.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Forgets everything but the limit.
     pub fn clear(&mut self) {
-        *self = Self::with_limit(self.limit);
+        *self = Self { generation: self.generation + 1, ..Self::with_limit(self.limit) };
     }
 
-    /// One prefix of this length is gone.
-    fn drop_length(&mut self, length: usize) {
-        if let Ok(at) = self.lengths.binary_search_by_key(&length, |&(length, _)| length) {
-            self.lengths[at].1 -= 1;
-            if self.lengths[at].1 == 0 {
-                self.lengths.remove(at);
+    /// What is noted of the subscription of `who` that ends at this node.
+    fn hold(&mut self, node: u32, who: W) -> Option<&mut Hold> {
+        match *self.prefixes.held(node) {
+            Held::Nobody => None,
+            Held::One(only) => (only == who).then(|| self.prefixes.hold(node)),
+            Held::Many(list) => {
+                let list = &mut self.lists[list as usize];
+                list.who.binary_search(&who).ok().map(|at| &mut list.holds[at])
             }
         }
+    }
+
+    /// Adds a subscriber to a node that does not have it; whether it is the only one.
+    fn put(&mut self, node: u32, who: W, hold: Hold) -> bool {
+        match *self.prefixes.held(node) {
+            Held::Nobody => {
+                self.prefixes.set_held(node, Held::One(who));
+                *self.prefixes.hold(node) = hold;
+                return true;
+            }
+            Held::One(first) => {
+                let list = List { who: vec![first], holds: vec![*self.prefixes.hold(node)] };
+                let n = self.free_lists.pop().unwrap_or(self.lists.len() as u32);
+                match self.lists.get_mut(n as usize) {
+                    Some(free) => *free = list,
+                    None => self.lists.push(list),
+                }
+                self.prefixes.set_held(node, Held::Many(n));
+                self.put(node, who, hold);
+            }
+            Held::Many(list) => {
+                let list = &mut self.lists[list as usize];
+                if let Err(at) = list.who.binary_search(&who) {
+                    list.who.insert(at, who);
+                    list.holds.insert(at, hold);
+                }
+            }
+        }
+        false
+    }
+
+    /// Takes a subscriber from a node, but the node stays; whether it has none left.
+    fn drop_pair(&mut self, node: u32, who: W) -> bool {
+        self.pairs -= 1;
+        if let Held::Many(n) = *self.prefixes.held(node) {
+            let list = &mut self.lists[n as usize];
+            if let Ok(at) = list.who.binary_search(&who) {
+                list.who.remove(at);
+                list.holds.remove(at);
+            }
+            if let (&[only], &[hold]) = (&*list.who, &*list.holds) {
+                *list = List { who: Vec::new(), holds: Vec::new() };
+                self.free_lists.push(n);
+                self.prefixes.set_held(node, Held::One(only));
+                *self.prefixes.hold(node) = hold;
+            }
+            return false;
+        }
+        self.len -= 1;
+        if self.len == 0 {
+            (self.lists, self.free_lists) = (Vec::new(), Vec::new());
+        }
+        self.prefixes.set_held(node, Held::Nobody);
+        true
     }
 }
 
-/// The subscribers of each prefix of `topic` that is in the table. A function of the two fields it reads, so that
-/// the scratch space can be written meanwhile.
-fn matching<'a, W>(
-    prefixes: &'a HashMap<Box<[u8]>, Vec<(W, u32)>>,
-    lengths: &'a [(usize, usize)],
-    topic: &'a [u8],
-) -> impl Iterator<Item = &'a [(W, u32)]> {
-    let fitting = lengths.iter().map_while(|&(length, _)| topic.get(..length));
-    fitting.filter_map(|prefix| prefixes.get(prefix)).map(Vec::as_slice)
+/// The subscribers of one prefix. A function of the field it reads, so that the scratch space can be written meanwhile.
+#[inline]
+fn members<'a, W>(lists: &'a [List<W>], held: &'a Held<W>) -> &'a [W] {
+    match held {
+        Held::Nobody => &[],
+        Held::One(who) => std::slice::from_ref(who),
+        Held::Many(list) => lists.get(*list as usize).map_or(&[], |list| &list.who),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// What the table should do, without a thought for speed: every subscription by itself, repeats and all.
-    #[derive(Debug, Default)]
-    struct Model(Vec<(Vec<u8>, u8)>);
-
-    impl Model {
-        fn has(&self, prefix: &[u8]) -> bool {
-            self.0.iter().any(|(own, _)| own == prefix)
-        }
-
-        fn remove(&mut self, prefix: &[u8], who: u8) -> bool {
-            match self.0.iter().position(|(own, other)| own == prefix && *other == who) {
-                Some(at) => {
-                    self.0.remove(at);
-                    !self.has(prefix)
-                }
-                None => false,
-            }
-        }
-
-        fn prefixes(&self) -> Vec<Vec<u8>> {
-            let mut prefixes: Vec<_> = self.0.iter().map(|(prefix, _)| prefix.clone()).collect();
-            prefixes.sort();
-            prefixes.dedup();
-            prefixes
-        }
-
-        fn wanted_by(&self, topic: &[u8]) -> Vec<u8> {
-            let matching = self.0.iter().filter(|(prefix, _)| topic.starts_with(prefix));
-            let mut who: Vec<u8> = matching.map(|(_, who)| *who).collect();
-            who.sort();
-            who.dedup();
-            who
-        }
+/// Adds a list. There is room for everybody twice, and order is made only when it is used up: so a list costs its own
+/// length and not that of the union, however many there are.
+fn unite<W: Copy + Ord>(union: &mut Vec<W>, list: &[W]) {
+    if union.capacity() - union.len() < list.len() {
+        union.sort_unstable();
+        union.dedup();
     }
-
-    fn wanted_by<W: Copy + Ord>(table: &mut Subscriptions<W>, topic: &[u8]) -> Vec<W> {
-        let mut who = vec![];
-        table.for_each_match(topic, |one| who.push(one));
-        who
-    }
-
-    fn sorted(prefixes: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<Vec<u8>> {
-        let mut prefixes: Vec<_> = prefixes.into_iter().map(|prefix| prefix.as_ref().to_vec()).collect();
-        prefixes.sort();
-        prefixes
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Add(Vec<u8>, u8),
-        Remove(Vec<u8>, u8),
-        RemoveAll(u8),
-        Clear,
-        Match(Vec<u8>),
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let text = || proptest::collection::vec(0u8..2, 0..5);
-        let step = prop_oneof![
-            10 => (text(), 0u8..4).prop_map(|(prefix, who)| Step::Add(prefix, who)),
-            8 => (text(), 0u8..4).prop_map(|(prefix, who)| Step::Remove(prefix, who)),
-            1 => (0u8..4).prop_map(Step::RemoveAll),
-            1 => Just(Step::Clear),
-            10 => proptest::collection::vec(0u8..2, 0..7).prop_map(Step::Match),
-        ];
-        proptest::collection::vec(step, 0..120)
-    }
-
-    proptest! {
-        #[test]
-        fn the_table_does_what_the_model_does(steps in steps()) {
-            let (mut table, mut model) = (Subscriptions::with_limit(1000), Model::default());
-            for step in steps {
-                match step {
-                    Step::Add(prefix, who) => {
-                        prop_assert_eq!(table.add(&prefix, who), Ok(!model.has(&prefix)));
-                        model.0.push((prefix, who));
-                    }
-                    Step::Remove(prefix, who) => {
-                        prop_assert_eq!(table.remove(&prefix, who), model.remove(&prefix, who));
-                    }
-                    Step::RemoveAll(who) => {
-                        let before = model.prefixes();
-                        model.0.retain(|(_, other)| *other != who);
-                        let vanished: Vec<_> = before.into_iter().filter(|prefix| !model.has(prefix)).collect();
-                        prop_assert_eq!(sorted(table.remove_all(who)), vanished);
-                    }
-                    Step::Clear => {
-                        table.clear();
-                        model.0.clear();
-                    }
-                    Step::Match(topic) => {
-                        let expected = model.wanted_by(&topic);
-                        let room = table.union.capacity();
-                        prop_assert_eq!(table.matches(&topic), !expected.is_empty());
-                        prop_assert_eq!(wanted_by(&mut table, &topic), expected);
-                        prop_assert_eq!(table.union.capacity(), room, "matching allocated");
-                    }
-                }
-                let mut pairs = model.0.clone();
-                pairs.sort();
-                pairs.dedup();
-                prop_assert_eq!(table.pairs, pairs.len());
-                let mut members: Vec<u8> = pairs.iter().map(|(_, who)| *who).collect();
-                members.sort();
-                members.dedup();
-                prop_assert_eq!(table.members.keys().copied().collect::<Vec<_>>(), members);
-                prop_assert_eq!(table.len(), model.prefixes().len());
-                prop_assert_eq!(table.is_empty(), model.0.is_empty());
-                prop_assert_eq!(sorted(table.prefixes()), model.prefixes());
-                // The cost of matching is the number of distinct lengths, so none may be left over.
-                let mut lengths: Vec<_> = model.prefixes().iter().map(Vec::len).collect();
-                lengths.sort();
-                lengths.dedup();
-                prop_assert_eq!(table.lengths.iter().map(|&(length, _)| length).collect::<Vec<_>>(), lengths);
-            }
-        }
-    }
-
-    #[test]
-    fn the_limit_counts_pairs_and_repeats_are_free() {
-        let mut table = Subscriptions::with_limit(3);
-        assert_eq!(table.add(b"a", 1), Ok(true));
-        assert_eq!(table.add(b"a", 2), Ok(false));
-        assert_eq!(table.add(b"b", 1), Ok(true));
-        let full = Err(SubscriptionError::Full { limit: 3 });
-        assert_eq!(table.add(b"c", 1), full);
-        assert_eq!(table.add(b"b", 2), full);
-        assert_eq!(table.add(b"a", 2), Ok(false), "a repeat");
-        assert_eq!((table.len(), wanted_by(&mut table, b"b")), (2, vec![1]), "a refusal changes nothing");
-        assert!(!table.matches(b"c"));
-
-        assert!(!table.remove(b"a", 2), "one of two");
-        assert_eq!(table.add(b"c", 1), full);
-        assert!(!table.remove(b"a", 2), "the last of 2, but 1 wants it too");
-        assert_eq!(table.add(b"c", 1), Ok(true), "room again");
-        assert_eq!(table.remove_all(1).len(), 3);
-        for who in 1..=3 {
-            assert_eq!(table.add(b"d", who), Ok(who == 1), "room for three again");
-        }
-        assert_eq!(table.add(b"d", 4), full);
-        table.clear();
-        assert_eq!(table.add(b"d", 4), Ok(true));
-        assert!(
-            table
-                .add(b"e", 4)
-                .and(table.add(b"f", 4))
-                .and(table.add(b"g", 4))
-                .unwrap_err()
-                .to_string()
-                .starts_with("subscription table: all 3 places are taken; ")
-        );
-    }
-
-    #[test]
-    fn a_prefix_of_1024_bytes_is_the_longest() {
-        let mut table = Subscriptions::with_limit(9);
-        assert_eq!(table.add(&[b't'; 1024], 1u8), Ok(true));
-        let refused = table.add(&[b't'; 1025], 1);
-        assert_eq!(refused, Err(SubscriptionError::TooLong { length: 1025, limit: 1024 }));
-        assert!(refused.unwrap_err().to_string().contains("1025 bytes is over the limit of 1024"));
-        assert!(table.matches(&[b't'; 5000]) && !table.matches(&[b't'; 1023]));
-    }
-
-    #[test]
-    fn a_million_prefixes_fit_and_leave() {
-        const MANY: u32 = 1_000_000;
-        let mut table = Subscriptions::with_limit(MANY as usize);
-        for i in 0..MANY {
-            assert_eq!(table.add(&i.to_be_bytes(), 1u16), Ok(true));
-        }
-        assert_eq!(table.add(b"one more", 1), Err(SubscriptionError::Full { limit: MANY as usize }));
-        assert_eq!((table.len(), table.lengths.len()), (MANY as usize, 1), "one look-up per message");
-        assert_eq!(wanted_by(&mut table, &[0, 0, 1, 0, b'/']), [1]);
-        assert!(!table.matches(&[0xff; 9]));
-        assert_eq!(table.remove_all(1).len(), MANY as usize);
-        assert!(table.is_empty() && table.lengths.is_empty());
-    }
+    union.extend_from_slice(list);
 }

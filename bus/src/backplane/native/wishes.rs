@@ -14,8 +14,8 @@ impl<S: Read + Write> Forwarder<S> {
         let Some(peer) = self.peers.get_mut(id) else { return };
         if let (Side::Publisher, Some(theirs)) = (peer.side, peer.peer()) {
             let mut frames = Vec::new();
-            for topic in self.wanted.prefixes().chain([crate::io::SYNC_MARKER]) {
-                command::write_subscription(&mut frames, theirs.minor, true, topic);
+            for topic in self.wanted.prefixes().chain([crate::io::SYNC_MARKER.to_vec()]) {
+                command::write_subscription(&mut frames, theirs.minor, true, &topic);
             }
             peer.queue.push_control(&frames);
             // It may be told as much again as may wait for a subscriber.
