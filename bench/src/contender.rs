@@ -48,6 +48,9 @@ static SYSTEMS: &[&System] = &[
     &local::tokio::TOKIO,
 ];
 
+/// Ends without a middle of their own: for a backplane that runs already.
+static ENDS: &[&System] = &[&multiplane::ENDS, &libzmq::ENDS];
+
 /// Contenders that only a build with a cargo feature knows: the feature, and what it builds.
 const OPTIONAL: &[(&str, &[&str])] =
     &[("local-peers", &["bus-crate", "disruptor", "flume", "tokio-broadcast"])];
@@ -125,6 +128,12 @@ impl Contender {
         SYSTEMS.iter().map(|system| Contender(system)).collect()
     }
 
+    /// Those that load a backplane that runs already.
+    #[must_use]
+    pub fn ends() -> Vec<Contender> {
+        ENDS.iter().map(|system| Contender(system)).collect()
+    }
+
     /// As on the command line and in every result.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -167,6 +176,18 @@ impl Contender {
     }
 }
 
+fn check_against(scenario: Scenario) -> Result<(), &'static str> {
+    match scenario {
+        Scenario::Direct => Err("a backplane is a process between"),
+        Scenario::ManyBackplanes(2..) => Err("only one backplane is named"),
+        _ => Ok(()),
+    }
+}
+
+fn no_backplane(_: &Place) -> Result<Middle, BenchError> {
+    Err(BenchError::Misuse("it has no backplane of its own: name one with --against HOST".to_owned()))
+}
+
 impl PartialEq for Contender {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()
@@ -191,8 +212,8 @@ impl FromStr for Contender {
     type Err = BenchError;
 
     fn from_str(text: &str) -> Result<Self, BenchError> {
-        if let Some(found) = Self::all().into_iter().find(|contender| contender.name() == text) {
-            return Ok(found);
+        if let Some(found) = SYSTEMS.iter().chain(ENDS).find(|system| system.name == text) {
+            return Ok(Contender(found));
         }
         if let Some((feature, _)) = OPTIONAL.iter().find(|(_, names)| names.contains(&text)) {
             let cure = format!("build with `--features multiplane-bench/{feature}`");
@@ -200,6 +221,8 @@ impl FromStr for Contender {
         }
         let names: Vec<_> = SYSTEMS.iter().map(|system| system.name).collect();
         let mut message = format!("no contender `{text}`: there are {}", names.join(", "));
+        message += "; with --against HOST also ";
+        message += &Self::ends().iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
         for (feature, builds) in OPTIONAL {
             let missing: Vec<_> = builds.iter().filter(|name| !names.contains(name)).copied().collect();
             if !missing.is_empty() {

@@ -14,6 +14,7 @@ use crate::scenario::Scenario;
 use crate::tally::{Latencies, Seen, latencies};
 pub use crew::Launcher;
 use crew::{Crew, Member};
+use std::fmt;
 
 /// Without back-pressure so many bytes may be on the way, in so many messages.
 const WINDOW_BYTES: usize = 32 * 1024 * 1024;
@@ -24,6 +25,9 @@ const CREDITS_PER_WINDOW: u64 = 8;
 
 /// What latency is measured at, as a part of the maximum.
 const FRACTION: f64 = 0.5;
+
+/// But at no more messages a second than this: reading two clocks for each would be what is measured.
+const FASTEST_TIMED: f64 = 1e6;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -38,10 +42,40 @@ pub struct Plan {
     pub seconds: f64,
     /// How often.
     pub rounds: usize,
-    /// Messages a second that latency is measured at; `None`: half of each contender's maximum.
+    /// Messages a second that latency is measured at; `None`: half of each contender's maximum, at most a million.
     pub rate: Option<f64>,
     /// Cores that the processes stay on: publishers, middle, subscribers take them in turn. Empty: anywhere.
     pub pin: Vec<usize>,
+    /// A backplane that runs already, for [contenders](Contender::ends) that have none.
+    pub against: Option<Against>,
+}
+
+/// A backplane that runs already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Against {
+    /// Its address.
+    pub host: String,
+    /// Where it is published into.
+    pub publisher_port: u16,
+    /// Where it is received from.
+    pub subscriber_port: u16,
+}
+
+impl fmt::Display for Against {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.host, self.subscriber_port, self.publisher_port)
+    }
+}
+
+/// How far a measurement has got.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What is measured now.
+    pub what: String,
+    /// How many rounds of how many contenders are done.
+    pub done: usize,
+    /// And how many there are.
+    pub all: usize,
 }
 
 /// All rounds of one contender in one scenario at one size.
@@ -53,6 +87,8 @@ pub struct Row {
     pub scenario: Scenario,
     /// Bytes of the payload.
     pub size: usize,
+    /// The backplane, if it was a running one; then processor time is that of the ends alone.
+    pub against: Option<Against>,
     /// What was measured, a round each; or why there is nothing.
     pub rounds: Result<Vec<Round>, String>,
 }
@@ -64,6 +100,13 @@ pub struct Round {
     pub throughput: Outcome,
     /// At a fixed rate: that rate, and what came of it.
     pub latency: Option<(f64, Outcome)>,
+}
+
+impl Round {
+    /// Its runs: one or two.
+    pub fn runs(&self) -> impl Iterator<Item = &Outcome> {
+        std::iter::once(&self.throughput).chain(self.latency.iter().map(|(_, outcome)| outcome))
+    }
 }
 
 /// What one run found.
@@ -149,31 +192,49 @@ impl Case {
 /// is being done.
 ///
 /// # Errors
-/// [`BenchError::Interrupted`]; that a contender fails is in its row.
+/// [`BenchError::Interrupted`]; [`BenchError::Misuse`] when contenders do not fit to what they are to run against. That a
+/// contender fails is in its row.
 pub fn measure(
     plan: &Plan,
     launcher: &Launcher,
     stop: &dyn Fn() -> bool,
-    progress: &mut dyn FnMut(&str),
+    progress: &mut dyn FnMut(&Step),
 ) -> Result<Vec<Row>, BenchError> {
-    let mut rows = Vec::new();
-    for &scenario in &plan.scenarios {
-        for &size in &plan.sizes {
-            let start = rows.len();
-            rows.extend(plan.contenders.iter().map(|&contender| {
-                let offered = contender.check(scenario).map_err(|error| error.to_string());
-                Row { contender, scenario, size, rounds: offered.map(|()| Vec::new()) }
-            }));
-            for round in 1..=plan.rounds {
-                for row in &mut rows[start..] {
-                    let what = format!("{scenario}, {size} bytes, {}", row.contender);
-                    progress(&format!("{what}: round {round} of {}", plan.rounds));
-                    let Ok(rounds) = &mut row.rounds else { continue };
-                    match measure_round((row.contender, scenario, size), rounds, plan, launcher, stop) {
-                        Ok(round) => rounds.push(round),
-                        Err(BenchError::Interrupted) => return Err(BenchError::Interrupted),
-                        // What fails once is not measured: half a result would look like a whole one.
-                        Err(error) => row.rounds = Err(error.to_string()),
+    if plan.against.is_some()
+        && plan.contenders.iter().any(|contender| !Contender::ends().contains(contender))
+    {
+        let names: Vec<_> = Contender::ends().iter().map(ToString::to_string).collect();
+        let why = format!("a running backplane is measured with {}, no others", names.join(" or "));
+        return Err(BenchError::Misuse(why));
+    }
+    let groups =
+        plan.scenarios.iter().flat_map(|&scenario| plan.sizes.iter().map(move |&size| (scenario, size)));
+    let rows = groups.flat_map(|(scenario, size)| {
+        plan.contenders.iter().map(move |&contender| {
+            let offered = contender.check(scenario).map_err(|error| error.to_string());
+            let against = plan.against.clone();
+            Row { contender, scenario, size, against, rounds: offered.map(|()| Vec::new()) }
+        })
+    });
+    let mut rows: Vec<Row> = rows.collect();
+    let offered = rows.iter().filter(|row| row.rounds.is_ok()).count();
+    let mut step = Step { what: String::new(), done: 0, all: offered * plan.rounds };
+    for group in rows.chunks_mut(plan.contenders.len().max(1)) {
+        for round in 1..=plan.rounds {
+            for row in &mut *group {
+                let Ok(rounds) = &mut row.rounds else { continue };
+                let case = (row.contender, row.scenario, row.size);
+                step.what =
+                    format!("{}, {} bytes, {}: round {round} of {}", case.1, case.2, case.0, plan.rounds);
+                progress(&step);
+                step.done += 1;
+                match measure_round(case, rounds, plan, launcher, stop) {
+                    Ok(round) => rounds.push(round),
+                    Err(BenchError::Interrupted) => return Err(BenchError::Interrupted),
+                    // What fails once is not measured: half a result would look like a whole one.
+                    Err(error) => {
+                        row.rounds = Err(error.to_string());
+                        step.done += plan.rounds - round;
                     }
                 }
             }
@@ -191,7 +252,7 @@ fn measure_round(
 ) -> Result<Round, BenchError> {
     let nanos = (plan.seconds * 1e9) as u64;
     let case = Case { contender, scenario, size, nanos, rate: None };
-    let throughput = run(&case, &plan.pin, launcher, stop)?;
+    let throughput = run(&case, plan, launcher, stop)?;
     if scenario == Scenario::PingPong {
         return Ok(Round { throughput, latency: None });
     }
@@ -199,18 +260,18 @@ fn measure_round(
     let mut rates: Vec<f64> = before.iter().map(|round| sent(&round.throughput)).collect();
     rates.push(sent(&throughput));
     rates.sort_by(f64::total_cmp);
-    let rate = plan.rate.unwrap_or(rates[rates.len() / 2] * FRACTION);
+    let rate = plan.rate.unwrap_or((rates[rates.len() / 2] * FRACTION).min(FASTEST_TIMED));
     if rate <= 0.0 {
         return Err(BenchError::failed("measuring", "nothing arrived"));
     }
     let case = Case { nanos: nanos / 2, rate: Some(rate), ..case };
-    Ok(Round { throughput, latency: Some((rate, run(&case, &plan.pin, launcher, stop)?)) })
+    Ok(Round { throughput, latency: Some((rate, run(&case, plan, launcher, stop)?)) })
 }
 
 /// Starts the processes, lets them find each other, offers the load, and adds up what came of it.
 fn run(
     case: &Case,
-    pin: &[usize],
+    Plan { pin, against, .. }: &Plan,
     launcher: &Launcher,
     stop: &dyn Fn() -> bool,
 ) -> Result<Outcome, BenchError> {
@@ -219,7 +280,7 @@ fn run(
     if case.contender.is_one_process() {
         return run_alone(case, pin, crew);
     }
-    let mut place = Place { contender: case.contender, scenario, ports: Vec::new() };
+    let mut place = Place::new(case.contender, scenario);
     let mut cores = pin.iter().copied().cycle();
     let cores: Vec<Option<usize>> =
         (0..=scenario.publishers() + scenario.subscribers()).map(|_| cores.next()).collect();
@@ -229,7 +290,10 @@ fn run(
     };
     let has_middle = place.has_middle();
     let mut middle = None;
-    if has_middle {
+    if let Some(against) = against {
+        place.host.clone_from(&against.host);
+        place.ports = vec![against.publisher_port, against.subscriber_port];
+    } else if has_middle {
         let member = enlist(&mut crew, Part::Middle, &place, core(scenario.publishers()))?;
         place.ports = crew.ready(member)?;
         middle = Some(member);
@@ -266,7 +330,7 @@ fn run_alone(case: &Case, pin: &[usize], mut crew: Crew<'_>) -> Result<Outcome, 
     if !pin.is_empty() {
         return Err(BenchError::Misuse("its threads are not pinned: leave out --pin".to_owned()));
     }
-    let place = Place { contender: case.contender, scenario: case.scenario, ports: Vec::new() };
+    let place = Place::new(case.contender, case.scenario);
     let load = Load { publisher: 0, size: case.size, nanos: case.nanos, most: None, rate: case.rate };
     let member = crew.enlist(&RoleSpec { part: Part::Local(load), place, core: None })?;
     crew.ready(member)?;

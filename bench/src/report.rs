@@ -3,6 +3,8 @@
 use crate::BenchError;
 use crate::measure::{Outcome, Round, Row, window};
 use crate::scenario::Scenario;
+use crate::table::{Table, grouped};
+use crate::tally::{Latencies, latencies};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,6 +18,10 @@ const QUANTILES: [(f64, &str, &str); 6] = [
     (0.9999, "p9999_us", "p99.99"),
     (1.0, "max_us", "max"),
 ];
+
+/// The points of a percentile curve, and how many of them to a nine.
+const CURVE_MOST: i32 = 60;
+const CURVE_PER_NINE: f64 = 12.0;
 
 /// Where and with what a result came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,9 +108,7 @@ fn timed(round: &Round) -> &Outcome {
 
 /// All runs of all rounds: nothing is lost or out of order anywhere without being told.
 fn runs(rounds: &[Round]) -> impl Iterator<Item = &Outcome> {
-    rounds
-        .iter()
-        .flat_map(|round| std::iter::once(&round.throughput).chain(round.latency.iter().map(|(_, it)| it)))
+    rounds.iter().flat_map(Round::runs)
 }
 
 fn spread(rounds: &[Round], figure: impl Fn(&Round) -> f64) -> Option<Spread> {
@@ -121,6 +125,56 @@ fn quantiles(rounds: &[Round]) -> Result<Vec<Option<Spread>>, BenchError> {
     Ok(QUANTILES.iter().map(|(quantile, _, _)| at(*quantile)).collect())
 }
 
+/// The latencies of all rounds together.
+fn merged(rounds: &[Round]) -> Result<Latencies, BenchError> {
+    let mut all = latencies()?;
+    for round in rounds {
+        all.add(timed(round).latencies()?).map_err(BenchError::doing("adding up latencies"))?;
+    }
+    Ok(all)
+}
+
+/// Quantiles with their latencies in microseconds, twelve for each nine, as far as there are messages to tell them by.
+fn curve(latencies: &Latencies) -> Vec<(f64, f64)> {
+    let beyond = |nth: i32| 10_f64.powf(f64::from(nth) / -CURVE_PER_NINE);
+    let told = (0..CURVE_MOST).map(beyond).take_while(|beyond| beyond * latencies.len() as f64 >= 1.0);
+    told.map(|beyond| 1.0 - beyond)
+        .chain((!latencies.is_empty()).then_some(1.0))
+        .map(|quantile| (quantile, latencies.value_at_quantile(quantile) as f64 / 1e3))
+        .collect()
+}
+
+/// The latencies of a row as HdrHistogram writes them for its plotters, in microseconds, with the name of a file for
+/// them; `None` when there are none.
+///
+/// # Errors
+/// Never with the histograms used here.
+pub fn hgrm(row: &Row) -> Result<Option<(String, String)>, BenchError> {
+    let Ok(rounds) = &row.rounds else { return Ok(None) };
+    let latencies = merged(rounds)?;
+    let scenario = row.scenario.to_string().replace(':', "_");
+    let name = format!("{}-{scenario}-{}.hgrm", row.contender, row.size);
+    let mut text =
+        format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    let mut total = 0;
+    for step in latencies.iter_quantiles(5) {
+        total += step.count_since_last_iteration();
+        let (value, quantile) = (step.value_iterated_to() as f64 / 1e3, step.quantile_iterated_to());
+        text += &format!("{value:12.3} {quantile:2.12} {total:10}");
+        if quantile < 1.0 {
+            text += &format!(" {:14.2}", 1.0 / (1.0 - quantile));
+        }
+        text.push('\n');
+    }
+    let (mean, deviation) = (latencies.mean() / 1e3, latencies.stdev() / 1e3);
+    text += &format!("#[Mean    = {mean:12.3}, StdDeviation   = {deviation:12.3}]\n");
+    let max = latencies.max() as f64 / 1e3;
+    text += &format!("#[Max     = {max:12.3}, Total count    = {:12}]\n", latencies.len());
+    // Three digits take 2048 of them.
+    text += &format!("#[Buckets = {:12}, SubBuckets     = {:12}]\n", latencies.buckets(), 2048);
+    Ok((!latencies.is_empty()).then_some((name, text)))
+}
+
 /// One object per row.
 ///
 /// # Errors
@@ -133,6 +187,7 @@ pub fn json_lines(rows: &[Row], origin: &Origin) -> Result<String, BenchError> {
         put("contender", json!(row.contender.name()));
         put("scenario", json!(row.scenario.to_string()));
         put("payload_bytes", json!(row.size));
+        put("against", json!(row.against.as_ref().map(ToString::to_string)));
         match &row.rounds {
             Err(why) => put("error", json!(why)),
             Ok(rounds) => figures(row, rounds, &mut put)?,
@@ -168,7 +223,9 @@ fn figures(row: &Row, rounds: &[Round], put: &mut impl FnMut(&str, Value)) -> Re
     );
     let late = |round: &Round| timed(round).offered.iter().map(|offered| offered.late_p99).max();
     put_spread("publisher_late_p99_us", spread(rounds, |round| late(round).unwrap_or(0) as f64 / 1e3));
+    put("percentiles", json!(curve(&merged(rounds)?)));
     put("rounds", json!(rounds.len()));
+    put("rate_per_s_rounds", json!(rounds.iter().map(|round| round.throughput.rate()).collect::<Vec<_>>()));
     put("lossless_by", json!(row.contender.lossless().name()));
     put("credit_window", json!(window(row.contender, row.scenario, row.size)));
     put("sent", json!(sum(&Outcome::sent)));
@@ -195,31 +252,39 @@ pub fn table(rows: &[Row], origin: &Origin) -> Result<String, BenchError> {
     let mut groups: Vec<(Scenario, usize)> = rows.iter().map(|row| (row.scenario, row.size)).collect();
     groups.dedup();
     for (scenario, size) in groups {
-        text += &format!("\n{scenario}, {size} bytes\n");
-        let mut lines = vec![heading()];
+        let against = rows.iter().find_map(|row| row.against.as_ref());
+        let against =
+            against.map_or_else(String::new, |it| format!(", against {it} (CPU s/M of the ends alone)"));
+        text += &format!("\n{scenario}, {size} bytes{against}\n");
+        let mut table = Table::of_numbers(heading());
         let mut missing = String::new();
         for row in rows.iter().filter(|row| (row.scenario, row.size) == (scenario, size)) {
             match &row.rounds {
-                Ok(rounds) => lines.push(cells(row, rounds)?),
+                Ok(rounds) => table.row(cells(row, rounds)?),
                 Err(why) => missing += &format!("  {}: not measured: {why}\n", row.contender),
             }
         }
-        text += &aligned(&lines);
+        text += &table.to_string();
         text += &missing;
     }
-    text += "\nmessages/s: received by all subscribers, median (min-max) of the rounds; CPU s/M: processor seconds of \
-             all processes per million of them; latency in µs from the moment a message was due, at a fixed rate (half \
-             of the maximum unless given; ping_pong: a round trip), medians of the rounds, max of all; lost, reordered, \
-             duplicate: in all runs together; lossless by: what keeps the contender from \
-             dropping: its own back-pressure, or so many messages of credit outside of it\n";
+    text += "\nmessages/s: received by all subscribers, median (min-max) of the rounds; CPU s/M: processor seconds of all \
+             processes per million of them; latency in µs from the moment a message was due, at a fixed rate (unless \
+             given, half of the maximum, at most a million a second; ping_pong: a round trip), medians of the rounds, \
+             max of all; lost, reordered, duplicate: in all runs together; lossless by: what keeps the contender from \
+             dropping: its own back-pressure, or so many messages of credit outside of it; drops: nothing does\n";
     Ok(text)
 }
 
-fn heading() -> Vec<String> {
-    let mut cells: Vec<&str> = vec!["", "messages/s", "(min-max)", "CPU s/M", "at rate/s"];
+fn heading() -> Vec<&'static str> {
+    let mut cells = vec!["", "messages/s", "(min-max)", "CPU s/M", "at rate/s"];
     cells.extend(QUANTILES.iter().map(|(_, _, title)| *title));
     cells.extend(["lost", "reordered", "duplicate", "lossless by"]);
-    cells.into_iter().map(str::to_owned).collect()
+    cells
+}
+
+/// A whole number that can be read.
+fn whole(number: f64) -> String {
+    grouped(number.round() as u64)
 }
 
 fn cells(row: &Row, rounds: &[Round]) -> Result<Vec<String>, BenchError> {
@@ -227,58 +292,26 @@ fn cells(row: &Row, rounds: &[Round]) -> Result<Vec<String>, BenchError> {
     let mut cells = vec![row.contender.name().to_owned()];
     match spread(rounds, |round| round.throughput.rate()) {
         Some(rate) => {
-            cells.push(grouped(rate.median));
-            cells.push(format!("({}-{})", grouped(rate.min), grouped(rate.max)));
+            cells.push(whole(rate.median));
+            cells.push(format!("({}-{})", whole(rate.min), whole(rate.max)));
         }
         None => cells.extend([dash(), dash()]),
     }
     let cpu = spread(rounds, |round| round.throughput.cpu_per_million());
     cells.push(cpu.map_or_else(dash, |cpu| format!("{:.2}", cpu.median)));
     let rates = rounds.iter().filter_map(|round| Some(round.latency.as_ref()?.0)).collect();
-    cells.push(Spread::of(rates).map_or_else(dash, |rate| grouped(rate.median)));
+    cells.push(Spread::of(rates).map_or_else(dash, |rate| whole(rate.median)));
     for ((quantile, _, _), figure) in QUANTILES.iter().zip(quantiles(rounds)?) {
         let shown = figure.map(|figure| if *quantile < 1.0 { figure.median } else { figure.max });
-        cells.push(shown.map_or_else(dash, grouped));
+        cells.push(shown.map_or_else(dash, whole));
     }
     let counts: [&dyn Fn(&Outcome) -> u64; 3] =
         [&Outcome::lost, &|it| it.sum(|seen| seen.reordered), &|it| it.sum(|seen| seen.duplicates)];
-    cells.extend(counts.map(|count| grouped(runs(rounds).map(count).sum::<u64>() as f64)));
+    cells.extend(counts.map(|count| grouped(runs(rounds).map(count).sum())));
     let window = window(row.contender, row.scenario, row.size);
-    let window = window.map_or_else(String::new, |window| format!(" of {}", grouped(window as f64)));
+    let window = window.map_or_else(String::new, |window| format!(" of {}", grouped(window)));
     cells.push(row.contender.lossless().name().to_owned() + &window);
     Ok(cells)
-}
-
-/// Columns that line up: the first flush left, the others flush right.
-fn aligned(lines: &[Vec<String>]) -> String {
-    let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for line in lines {
-        for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
-            text += &if column == 0 { format!("  {cell:<width$}") } else { format!("  {cell:>width$}") };
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    text
-}
-
-/// A whole number with its thousands apart.
-fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -299,6 +332,5 @@ mod tests {
         assert_eq!(spread(&[3.0, 1.0, 9.0]), Spread { median: 3.0, min: 1.0, max: 9.0 });
         assert_eq!(spread(&[4.0, 2.0]).median, 3.0);
         assert_eq!(Spread::of(Vec::new()), None);
-        assert_eq!(grouped(1_234_567.4), "1,234,567");
     }
 }

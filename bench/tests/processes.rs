@@ -3,7 +3,7 @@
 
 use multiplane_bench::contender::Contender;
 use multiplane_bench::measure::{Launcher, Plan, Row, measure};
-use multiplane_bench::report::{Origin, json_lines, table};
+use multiplane_bench::report::{Origin, hgrm, json_lines, table};
 use multiplane_bench::scenario::Scenario;
 use multiplane_bench::{BenchError, clock};
 use serde_json::Value;
@@ -26,6 +26,7 @@ fn plan(contenders: &[Contender], scenarios: &[Scenario]) -> Plan {
         rounds: 1,
         rate: None,
         pin: Vec::new(),
+        against: None,
     }
 }
 
@@ -36,15 +37,15 @@ fn run(plan: &Plan) -> Vec<Row> {
 fn lossless(row: &Row) {
     let what = format!("{} {}", row.contender, row.scenario);
     for round in row.rounds.as_ref().unwrap_or_else(|why| panic!("{what}: {why}")) {
-        let timed = round.latency.as_ref().map(|(_, outcome)| outcome);
-        for outcome in std::iter::once(&round.throughput).chain(timed) {
+        for outcome in round.runs() {
             let copies = outcome.sent() * u64::from(row.scenario.subscribers());
             assert!(outcome.sent() > 0 && outcome.cpu > 0, "{what}");
             assert_eq!((outcome.received(), outcome.lost()), (copies, 0), "{what}");
             let odd = outcome.sum(|seen| seen.reordered + seen.duplicates + seen.foreign);
             assert_eq!(odd, 0, "{what}");
         }
-        let latencies = timed.unwrap_or(&round.throughput).latencies().unwrap();
+        let timed = round.runs().last().unwrap();
+        let latencies = timed.latencies().unwrap();
         assert!(!latencies.is_empty() && latencies.max() > 0, "{what}");
     }
 }
@@ -97,8 +98,12 @@ fn results_can_be_read() {
         "reordered",
         "cpu_s_per_million",
         "p50_us",
+        "p90_us",
         "p99_us",
         "p999_us",
+        "p9999_us",
+        "max_us",
+        "percentiles",
         "machine",
         "kernel",
         "rustc",
@@ -107,9 +112,41 @@ fn results_can_be_read() {
     ] {
         assert!(lines[0].get(name).is_some_and(|value| !value.is_null()), "{name}: {}", lines[0]);
     }
+    let curve: Vec<(f64, f64)> = serde_json::from_value(lines[0]["percentiles"].clone()).unwrap();
+    assert!(curve.len() > 10 && curve.is_sorted() && curve.is_sorted_by_key(|point| point.1), "{curve:?}");
+    assert_eq!(curve[curve.len() - 1], (1.0, lines[0]["max_us_max"].as_f64().unwrap()));
     assert!(lines[1]["error"].as_str().unwrap().contains("libzmq-direct"), "{}", lines[1]);
     let table = table(&rows, &origin).unwrap();
     assert!(table.contains("base-tcp") && table.contains("libzmq-proxy: not measured"), "{table}");
+}
+
+/// The files that HdrHistogram's plotters read: value, percentile, count so far.
+#[test]
+fn latencies_can_be_plotted() {
+    let rows = run(&plan(&[named("base-tcp")], &[Scenario::FanOut(2), Scenario::Local(1)]));
+    let (name, text) = hgrm(&rows[0]).unwrap().unwrap();
+    assert_eq!(name, "base-tcp-fan_out_2-100.hgrm");
+    let (_, outcome) = rows[0].rounds.as_ref().unwrap()[0].latency.as_ref().unwrap();
+    let lines: Vec<Vec<f64>> = text
+        .lines()
+        .skip(2)
+        .take_while(|line| !line.starts_with('#'))
+        .map(|line| line.split_whitespace().map(|number| number.parse().unwrap()).collect())
+        .collect();
+    assert!(lines.is_sorted_by_key(|line| line[0]) && lines.is_sorted_by_key(|line| line[1]), "{text}");
+    let last = &lines[lines.len() - 1];
+    assert_eq!(last[1..], [1.0, outcome.received() as f64], "{text}");
+    let max = outcome.latencies().unwrap().max() as f64 / 1e3;
+    assert!((last[0] - max).abs() <= 0.001 && text.contains("#[Max"), "{max}: {text}");
+    assert_eq!(hgrm(&rows[1]).unwrap(), None, "base-tcp is not local");
+}
+
+#[test]
+fn progress_counts_all_rounds_of_those_who_run() {
+    let plan = Plan { rounds: 2, ..plan(&[named("base-memory"), named("base-tcp")], &[Scenario::Local(1)]) };
+    let mut steps = Vec::new();
+    measure(&plan, &launcher(), &|| false, &mut |step| steps.push((step.done, step.all))).unwrap();
+    assert_eq!(steps, [(0, 2), (1, 2)]);
 }
 
 #[test]

@@ -6,7 +6,10 @@
 //! no high-water marks; there the subscribers open a window to the publisher (see [`Lossless::Credit`]) that bounds what
 //! is on the way: 16,384 messages or 32 MiB. Then no socket ever has to wait, and it costs a short line now and then.
 
-use super::{LOOK, Listener, Lossless, Middle, Parts, Place, Receiver, Sender, System, Until, multiplane};
+use super::{
+    LOOK, Listener, Lossless, Middle, Parts, Place, Receiver, Sender, System, Until, check_against,
+    multiplane, no_backplane,
+};
 use crate::BenchError;
 use crate::role::{Publishing, Subscribing};
 use crate::scenario::Scenario;
@@ -53,6 +56,14 @@ pub(crate) static NATIVE: System = System {
     },
     parts: Parts::Processes { middle: Some(|_| multiplane::backplane(Engine::Native)), publish, subscribe },
     ..PROXY
+};
+
+/// libzmq's ends, by a backplane that runs already. PUB waits for its connection; what the backplane drops is lost.
+pub(crate) static ENDS: System = System {
+    name: "libzmq-ends",
+    lossless: Lossless::Drops,
+    check: check_against,
+    parts: Parts::Processes { middle: Some(no_backplane), publish, subscribe },
 };
 
 /// `zmq_proxy` on a thread that lives as long as the process.
@@ -103,7 +114,7 @@ fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
         hearing.push(connect(place, &context, SocketType::SUB, place.port(0)?)?);
     } else {
         let socket = socket(place, &context, SocketType::SUB)?;
-        place.ports.iter().try_for_each(|port| dial(&socket, *port))?;
+        place.ports.iter().try_for_each(|port| dial(&socket, &place.host, *port))?;
         hearing.push(socket);
     }
     for topic in place.hears(first) {
@@ -124,6 +135,7 @@ fn socket(place: &Place, context: &Context, kind: SocketType) -> Result<Socket, 
         socket.set_sndhwm(if publishes { mark } else { 0 })?;
         socket.set_rcvhwm(if publishes { 0 } else { mark })?;
         socket.set_linger(0)?;
+        socket.set_ipv6(place.host.contains(':'))?;
         if publishes && !credit {
             measuring::set_xpub_nodrop(&mut socket)?;
         }
@@ -142,12 +154,13 @@ fn bind(place: &Place, context: &Context, kind: SocketType) -> Result<(Socket, u
 
 fn connect(place: &Place, context: &Context, kind: SocketType, port: u16) -> Result<Socket, BenchError> {
     let socket = socket(place, context, kind)?;
-    dial(&socket, port)?;
+    dial(&socket, &place.host, port)?;
     Ok(socket)
 }
 
-fn dial(socket: &Socket, port: u16) -> Result<(), BenchError> {
-    socket.connect(&format!("tcp://127.0.0.1:{port}")).map_err(BenchError::doing("connecting"))
+fn dial(socket: &Socket, host: &str, port: u16) -> Result<(), BenchError> {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    socket.connect(&format!("tcp://{host}:{port}")).map_err(BenchError::doing("connecting"))
 }
 
 struct Talker {

@@ -3,7 +3,10 @@
 //! Subscribers are handlers, which is the fast way and the one the manual shows. Lossless by back-pressure: the
 //! backplane runs with [`OnSlow::Block`], and `publish` waits for room.
 
-use super::{LOOK, Listener, Lossless, Middle, Parts, Place, Receiver, Sender, System, Until};
+use super::{
+    LOOK, Listener, Lossless, Middle, Parts, Place, Receiver, Sender, System, Until, check_against,
+    no_backplane,
+};
 use crate::BenchError;
 use crate::role::{Publishing, Subscribing};
 use crate::scenario::Scenario;
@@ -27,6 +30,14 @@ pub(crate) static LIBZMQ: System = System {
     ..NATIVE
 };
 
+/// Our components, by a backplane that runs already.
+pub(crate) static ENDS: System = System {
+    name: "multiplane-ends",
+    lossless: Lossless::Drops,
+    check: check_against,
+    parts: Parts::Processes { middle: Some(no_backplane), publish, subscribe },
+};
+
 fn check(scenario: Scenario) -> Result<(), &'static str> {
     match scenario {
         Scenario::Direct => Err("its components meet at a backplane"),
@@ -44,7 +55,7 @@ pub(super) fn backplane(engine: Engine) -> Result<Middle, BenchError> {
 
 /// A component that only publishes.
 fn publish(place: &Place, role: Publishing) -> Result<(), BenchError> {
-    let bus = start([Route::new(NAME, "127.0.0.1").publisher_port(place.port(0)?)])?;
+    let bus = start([Route::new(NAME, &place.host).publisher_port(place.port(0)?)])?;
     let publisher = bus.publisher(NAME).map_err(BenchError::doing("publishing"))?;
     role.run(Vec::new(), Talker { publisher, _bus: bus })
 }
@@ -54,7 +65,7 @@ fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
     let first = role.first();
     let routes = place.ports.chunks_exact(2).enumerate().map(|(nth, ports)| {
         let name = if nth == 0 { NAME.to_owned() } else { format!("idle{nth}") };
-        let route = Route::new(name, "127.0.0.1").subscriber_port(ports[1]).topics(place.hears(first));
+        let route = Route::new(name, &place.host).subscriber_port(ports[1]).topics(place.hears(first));
         if place.answers() { route.publisher_port(ports[0]) } else { route }
     });
     role.run(Vec::new(), Hearer { bus: start(routes)?, says: place.says(first) })

@@ -21,12 +21,26 @@ pub struct Place {
     pub contender: Contender,
     /// Who talks to whom.
     pub scenario: Scenario,
+    /// The machine to connect to.
+    #[serde(default = "here")]
+    pub host: String,
     /// Where to connect to: publisher port and subscriber port of the middle, and of the next one if there are several;
     /// without a middle, for subscribers, those of all publishers.
     pub ports: Vec<u16>,
 }
 
+/// This machine.
+fn here() -> String {
+    "127.0.0.1".to_owned()
+}
+
 impl Place {
+    /// On this machine, and nobody there yet.
+    #[must_use]
+    pub fn new(contender: Contender, scenario: Scenario) -> Self {
+        Place { contender, scenario, host: here(), ports: Vec::new() }
+    }
+
     /// Whether to connect to a middle.
     #[must_use]
     pub fn has_middle(&self) -> bool {
@@ -86,7 +100,7 @@ mod tests {
     fn what_is_published_is_subscribed_to() {
         for n in [1, 3, 1000, 1001, 100_000] {
             let contender = Contender::all()[0];
-            let place = Place { contender, scenario: Scenario::ManyTopics(n), ports: Vec::new() };
+            let place = Place::new(contender, Scenario::ManyTopics(n));
             let (hears, topics) = (place.hears(false), place.topics());
             assert_eq!((hears.len(), topics.len()), (n as usize, SPREAD.min(n as usize)));
             assert!(hears.iter().all(|topic| topic.len() == TOPIC.len()));

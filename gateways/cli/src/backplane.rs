@@ -3,7 +3,7 @@
 use crate::failure::{Failure, say};
 use crate::links::{NAME, PUBLISHER_PORT, SUBSCRIBER_PORT};
 use crate::shutdown::Shutdown;
-use crate::table::grouped;
+use multiplane_bench::table::grouped;
 use multiplane_bus::{Backplane, Engine, OnSlow, RoutingSpec};
 use std::io::{self, Write};
 use std::net::{IpAddr, UdpSocket};

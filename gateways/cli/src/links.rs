@@ -106,23 +106,29 @@ fn named(text: &str) -> Result<Route, Failure> {
         ))
     };
     let (name, place) = text.split_once('=').ok_or_else(|| wrong("there is no `=` and no --routing FILE"))?;
+    let (host, subscriber, publisher) = address(place).map_err(wrong)?;
+    Ok(Route::new(name, host).subscriber_port(subscriber).publisher_port(publisher))
+}
+
+/// Reads `HOST[:SUBPORT[:PUBPORT]]`: the address, the port to receive from and the one to publish into.
+pub(crate) fn address(place: &str) -> Result<(&str, u16, u16), &'static str> {
     let (host, ports) = match place.strip_prefix('[').and_then(|place| place.split_once(']')) {
         Some((host, ports)) => (host, ports),
         None => place.split_at(place.find(':').unwrap_or(place.len())),
     };
     let mut numbers = ports.split(':');
     if numbers.next() != Some("") {
-        return Err(wrong("something stands between the address and the port"));
+        return Err("something stands between the address and the port");
     }
     let mut port = |default| match numbers.next() {
         None => Ok(default),
-        Some(number) => number.parse::<u16>().map_err(|_| wrong("a port is a number from 1 to 65535")),
+        Some(number) => number.parse::<u16>().map_err(|_| "a port is a number from 1 to 65535"),
     };
     let (subscriber, publisher) = (port(SUBSCRIBER_PORT)?, port(PUBLISHER_PORT)?);
     if numbers.next().is_some() {
-        return Err(wrong("there are more than two ports (an IPv6 address needs brackets)"));
+        return Err("there are more than two ports (an IPv6 address needs brackets)");
     }
-    Ok(Route::new(name, host).subscriber_port(subscriber).publisher_port(publisher))
+    Ok((host, subscriber, publisher))
 }
 
 #[cfg(test)]

@@ -24,7 +24,6 @@ mod render;
 mod route;
 mod seconds;
 mod shutdown;
-mod table;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};

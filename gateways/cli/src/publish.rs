@@ -5,7 +5,7 @@ use crate::failure::{Failure, say};
 use crate::links::Links;
 use crate::seconds::{rate, seconds};
 use crate::shutdown::Shutdown;
-use crate::table::grouped;
+use multiplane_bench::table::grouped;
 use multiplane_bus::{BackplaneStats, Bus, PublishError, Publisher, StartError};
 use multiplane_codec::{Limits, View, msgpack::json};
 use std::io::Read;

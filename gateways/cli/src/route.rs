@@ -2,7 +2,7 @@
 
 use crate::failure::{Failure, say};
 use crate::render::printable;
-use crate::table::Table;
+use multiplane_bench::table::Table;
 use multiplane_bus::routing::{Place, RoutingError};
 use multiplane_bus::{Route, RoutingSpec};
 use std::io::{self, Write};

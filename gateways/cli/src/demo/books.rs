@@ -1,6 +1,6 @@
 //! The demo's accounts: what went into each place, what came out, what was dropped there.
 
-use crate::table::{Table, grouped};
+use multiplane_bench::table::{Table, grouped};
 use multiplane_bus::{BackplaneStats, ForwardStats};
 
 /// Each message of the demo has exactly one receiver, so what is published is delivered once or dropped once.

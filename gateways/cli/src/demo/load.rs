@@ -6,8 +6,8 @@ use super::{PATIENCE, failed};
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::shutdown::Shutdown;
-use crate::table::grouped;
 use hdrhistogram::Histogram;
+use multiplane_bench::table::grouped;
 use multiplane_bus::{PublishError, Publisher, RecvTimeoutError, Subscriber};
 use std::time::{Duration, Instant};
 

@@ -2,25 +2,27 @@
 
 use std::fmt::{self, Display};
 
-/// A heading and rows of as many cells. The first column is flush left, `right` says which others are not.
-pub(crate) struct Table {
+/// A heading and rows of as many cells. The first column is flush left.
+#[derive(Clone, Debug)]
+pub struct Table {
     rows: Vec<Vec<String>>,
     right: bool,
 }
 
 impl Table {
-    /// A table of text.
-    pub(crate) fn of_text<const N: usize>(heading: [&str; N]) -> Self {
-        Self { rows: vec![heading.map(str::to_owned).to_vec()], right: false }
+    /// A table of text: all columns are flush left.
+    pub fn of_text<'a>(heading: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { rows: vec![heading.into_iter().map(str::to_owned).collect()], right: false }
     }
 
     /// A table of numbers, but for the first column.
-    pub(crate) fn of_numbers<const N: usize>(heading: [&str; N]) -> Self {
+    pub fn of_numbers<'a>(heading: impl IntoIterator<Item = &'a str>) -> Self {
         Self { right: true, ..Self::of_text(heading) }
     }
 
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+    /// Adds a row.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
     }
 }
 
@@ -47,7 +49,8 @@ impl Display for Table {
 }
 
 /// A whole number with its thousands apart.
-pub(crate) fn grouped(number: u64) -> String {
+#[must_use]
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.char_indices() {
