@@ -391,6 +391,43 @@ proptest! {
         }
     }
 
+    /// What is passed over in one go is what would be found one by one, and no more than there is room for.
+    #[test]
+    fn repeats_are_what_would_be_found_one_by_one(
+        topic in prop::collection::vec(any::<u8>(), 0..40),
+        parts in prop::collection::vec((0u8..60, prop_oneof![0usize..6, 250usize..260]), 1..10),
+        (limit, most, room) in (0usize..6, 0usize..12, 0usize..6),
+        cut in 0usize..4,
+    ) {
+        let (mut bytes, mut first) = (Vec::new(), Vec::new());
+        frame::write(&mut first, MORE, &topic);
+        // Next to where they matter.
+        let (limit, room) = (first.len() + parts[0].1 + limit, (first.len() + parts[0].1 + room) * most);
+        for (kind, length) in parts {
+            match kind {
+                0 => frame::write(&mut bytes, COMMAND, b"\x04PING\0\0"),
+                1 => frame::write(&mut bytes, 0, &topic),
+                2 => frame::write(&mut bytes, MORE, &topic[topic.len() / 2..]),
+                3 => bytes.extend_from_slice(&[MORE | LONG, 0, 0, 0, 0, 0, 0, 0, 1, 7]),
+                4 => bytes.push(length as u8),
+                _ => bytes.extend_from_slice(&first),
+            }
+            frame::write(&mut bytes, if kind == 5 { MORE } else { 0 }, &vec![7; length]);
+        }
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        let (messages, length) = frame::repeats(&bytes, &first, limit, (most, room));
+        let (mut count, mut at) = (0, 0);
+        while count < most && bytes[at..].starts_with(&first) {
+            let Ok(Found::Message { topic, topic_length, total }) = frame::find(&bytes[at..], limit) else { break };
+            let frames = Header::parse(&bytes[at + topic + topic_length..], limit).unwrap().unwrap();
+            if frames.has_more() || at + total > room {
+                break;
+            }
+            (count, at) = (count + 1, at + total);
+        }
+        prop_assert_eq!((messages, length), (count, at));
+    }
+
     #[test]
     fn random_bytes_panic_nowhere(bytes in prop::collection::vec(any::<u8>(), 0..200), greet in any::<bool>()) {
         check_find(&bytes, usize::MAX)?;

@@ -184,3 +184,53 @@ pub fn find_from(input: &[u8], scanned: &mut usize, limit: usize) -> Result<Foun
     *scanned = at;
     Ok(Found::Incomplete)
 }
+
+/// Passes over the messages at the beginning of `input` that have two frames each, the first of them byte for byte
+/// `first` with its header: how many messages that are, and how many bytes. At most as many of either as `room` says, of
+/// at most `limit` bytes each. Topics come in runs, and comparing costs a fraction of [`find`].
+///
+/// ```
+/// use multiplane_codec::zmtp::frame::repeats;
+///
+/// let input = b"\x01\x01a\x00\x02hi\x01\x01a\x00\x00\x01\x01b\x00\x00";
+/// assert_eq!(repeats(input, b"\x01\x01a", 100, (10, 100)), (2, 12));
+/// ```
+#[must_use]
+pub fn repeats(input: &[u8], first: &[u8], limit: usize, room: (usize, usize)) -> (usize, usize) {
+    let (mut messages, mut at) = (0, 0);
+    if first.is_empty() {
+        return (0, 0);
+    }
+    let input = &input[..input.len().min(room.1)];
+    while messages < room.0 {
+        let Some((head, rest)) = input[at..].split_at_checked(first.len()) else { break };
+        if !is_same(head, first) {
+            break;
+        }
+        let length = match *rest {
+            [0, length, ..] => 2 + usize::from(length),
+            [LONG, a, b, c, d, e, f, g, h, ..] => {
+                usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+                    .unwrap_or(usize::MAX)
+                    .saturating_add(9)
+            }
+            _ => break,
+        };
+        if length > rest.len() || first.len() + length > limit {
+            break;
+        }
+        at += first.len() + length;
+        messages += 1;
+    }
+    (messages, at)
+}
+
+/// Compares two of the same length, which for most topics takes no call.
+#[inline]
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    match a.len() {
+        8..=16 => a.first_chunk::<8>() == b.first_chunk() && a.last_chunk::<8>() == b.last_chunk(),
+        17..=32 => a.first_chunk::<16>() == b.first_chunk() && a.last_chunk::<16>() == b.last_chunk(),
+        _ => a == b,
+    }
+}

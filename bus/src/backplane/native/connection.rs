@@ -1,15 +1,12 @@
 //! One connection: its socket, its handshake, what has come and what waits to go.
 
+use super::chunk::{CHUNK, Input, Pool, Run};
 use super::queue::SendQueue;
 use crate::worker::RateLimit;
-use bytes::BytesMut;
+use multiplane_codec::zmtp::frame::Header;
 use multiplane_codec::zmtp::{Handshake, Peer, Refusal, SocketType};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::time::Instant;
-
-/// A read asks for so much at first, and for more when the peer has more to say.
-const SMALL_READ: usize = 4 * 1024;
-const LARGE_READ: usize = 64 * 1024;
 
 /// Answers to PING that may wait: hundreds, and honest peers have one at a time.
 const CONTROL_LIMIT: usize = 16 * 1024;
@@ -29,7 +26,7 @@ pub(super) struct Connection<S> {
     handshake: Handshake,
     /// Until when the handshake must be done.
     pub(super) deadline: Instant,
-    pub(super) input: BytesMut,
+    pub(super) input: Input,
     /// How much of the first message of `input` is known already.
     pub(super) scanned: usize,
     pub(super) queue: SendQueue,
@@ -46,18 +43,17 @@ pub(super) struct Connection<S> {
     /// Messages that it lost because it was too slow.
     pub(super) dropped: u64,
     pub(super) complaint: RateLimit,
-    read_size: usize,
 }
 
 /// What a read found.
-#[derive(PartialEq)]
 pub(super) enum ReadOutcome {
-    Some,
+    /// So many bytes.
+    Some(usize),
     WouldBlock,
     Closed,
 }
 
-impl<S: Read> Connection<S> {
+impl<S: Read + Write> Connection<S> {
     pub(super) fn new(
         stream: S,
         address: String,
@@ -77,7 +73,7 @@ impl<S: Read> Connection<S> {
             side,
             handshake,
             deadline,
-            input: BytesMut::new(),
+            input: Input::default(),
             scanned: 0,
             queue,
             control_limit: CONTROL_LIMIT,
@@ -87,7 +83,6 @@ impl<S: Read> Connection<S> {
             holds: false,
             dropped: 0,
             complaint: RateLimit::new(),
-            read_size: SMALL_READ,
         }
     }
 
@@ -96,39 +91,37 @@ impl<S: Read> Connection<S> {
         self.handshake.peer()
     }
 
+    /// Queues a run that has room, or writes it at once if it would have to be copied for that.
+    pub(super) fn push(&mut self, run: &mut Run<'_>) {
+        if !run.is_shareable() && run.bytes.len() >= CHUNK / 8 && self.writable && self.queue.bytes() == 0 {
+            // An error shows itself again at the next write.
+            self.writable = self.queue.write_through(&mut self.stream, run).unwrap_or(true);
+        } else {
+            self.queue.push(run);
+        }
+    }
+
     /// Goes on with the handshake; whether it is done now.
     pub(super) fn shake_hands(&mut self) -> Result<bool, Refusal> {
         let mut answer = Vec::new();
         let used = self.handshake.handle(&self.input, &mut answer);
         self.queue.push_control(&answer);
-        drop(self.input.split_to(used?));
+        self.input.consume(used?);
         Ok(self.handshake.peer().is_some())
     }
 
-    /// Reads once into `input`.
-    pub(super) fn read(&mut self) -> ReadOutcome {
-        let filled = self.input.len();
-        self.input.resize(filled + self.read_size, 0);
-        let read = loop {
-            match self.stream.read(&mut self.input[filled..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
+    /// Reads once into `input`, at most `most` bytes.
+    pub(super) fn read(&mut self, pool: &Pool, most: usize) -> ReadOutcome {
+        let expected = match Header::parse(self.input.get(self.scanned..).unwrap_or_default(), usize::MAX) {
+            Ok(Some(next)) => self.scanned.saturating_add(next.total()),
+            _ => 0,
         };
-        self.input.truncate(filled + read.as_ref().map_or(0, |n| *n));
-        match read {
-            Ok(0) => ReadOutcome::Closed,
-            Ok(n) => {
-                if n == self.read_size {
-                    self.read_size = LARGE_READ;
-                } else {
-                    // All has been read; whatever comes later is a new event.
-                    self.readable = self.ended;
-                    if n < SMALL_READ / 2 {
-                        self.read_size = SMALL_READ;
-                    }
-                }
-                ReadOutcome::Some
+        match self.input.read(&mut self.stream, pool, most, expected) {
+            Ok((0, _)) => ReadOutcome::Closed,
+            Ok((n, is_full)) => {
+                // Otherwise all has been read, and whatever comes later is a new event.
+                self.readable = is_full || self.ended;
+                ReadOutcome::Some(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.readable = false;

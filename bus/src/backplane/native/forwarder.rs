@@ -3,16 +3,17 @@
 //! No socket and no clock: a connection is anything that reads and writes without waiting, that it may do so is told by
 //! [`Forwarder::ready`], and the time is an argument. So a simulated network can drive it as well as a real one.
 
+use super::chunk::{CHUNK, Pool, Source};
 use super::connection::{Connection, ReadOutcome, Side};
 use super::peers::Peers;
 use super::queue::SendQueue;
 use crate::backplane::{BackplaneBuilder, Counters, OnSlow};
 use crate::worker::{RateLimit, after};
-use bytes::BytesMut;
 use multiplane_codec::zmtp::command;
 use multiplane_codec::zmtp::frame::{self, Found};
 use multiplane_core::{Budget, Subscriptions};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +23,9 @@ const READS: usize = 4;
 /// A run of messages is cut at so many, or at so many bytes, so that queues are bounded in small steps.
 const RUN_MESSAGES: usize = 256;
 const RUN_BYTES: usize = 64 * 1024;
+
+/// Read of a publisher that is held back, for the sake of its PINGs.
+const HELD_READ: usize = 4 * 1024;
 
 /// Who has messages and no connection.
 const NO_CONNECTION: u32 = u32::MAX;
@@ -49,31 +53,42 @@ pub(super) struct Forwarder<S> {
     serving: Vec<u32>,
     /// Subscribers that hold the publishers back.
     holding: usize,
+    pool: Pool,
     complaint: RateLimit,
 }
 
 /// Finds out for whom a topic is; the answer for the last one is kept, for topics come in runs.
 #[derive(Default)]
 pub(super) struct Router {
-    topic: Vec<u8>,
-    pub(super) known: bool,
+    /// The first frame of the last message, header and topic; empty when nothing is known.
+    head: Vec<u8>,
     targets: Vec<u32>,
     next: Vec<u32>,
 }
 
 impl Router {
-    /// Looks `topic` up; whether it goes elsewhere than the one before.
+    /// Looks the topic in `head` up, which begins at `topic`; whether it goes elsewhere than the one before.
     #[inline]
-    fn look_up(&mut self, wanted: &mut Subscriptions<u32>, topic: &[u8]) -> bool {
-        if self.known && self.topic == topic {
+    fn look_up(&mut self, wanted: &mut Subscriptions<u32>, head: &[u8], topic: usize) -> bool {
+        if self.head == head {
             return false;
         }
         self.next.clear();
-        wanted.for_each_match(topic, |who| self.next.push(who));
-        self.topic.clear();
-        self.topic.extend_from_slice(topic);
-        self.known = true;
+        wanted.for_each_match(&head[topic..], |who| self.next.push(who));
+        self.head.clear();
+        self.head.extend_from_slice(head);
         self.next != self.targets
+    }
+
+    /// What is wanted has changed.
+    pub(super) fn forget(&mut self) {
+        self.head.clear();
+    }
+
+    /// Nothing goes to `id` any more.
+    fn leave_out(&mut self, id: u32) {
+        self.forget();
+        self.targets.retain(|&target| target != id);
     }
 }
 
@@ -89,6 +104,7 @@ impl<S: Read + Write> Forwarder<S> {
             router: Router::default(),
             serving: Vec::new(),
             holding: 0,
+            pool: Pool::default(),
             complaint: RateLimit::new(),
         }
     }
@@ -185,34 +201,54 @@ impl<S: Read + Write> Forwarder<S> {
     /// next turn. They are written by [`turn`](Self::turn).
     #[cfg_attr(not(test), expect(dead_code, reason = "components that host a backplane are to come"))]
     pub(super) fn publish(&mut self, messages: &[u8], now: Instant) -> Result<usize, String> {
-        let mut input = BytesMut::from(messages);
-        self.forward(NO_CONNECTION, &mut input, now)?;
-        Ok(messages.len() - input.len())
+        let (taken, outcome) = self.forward(NO_CONNECTION, Source::lent(messages), &mut 0, now);
+        outcome.map(|()| taken)
     }
 
     /// Whether it is a publisher from whom nothing is taken now; handshakes go on, for they have a deadline.
     fn is_held(&self, peer: &Connection<S>) -> bool {
-        self.holding > 0 && peer.side == Side::Publisher && peer.peer().is_some()
+        let has_to_say = !peer.input.is_empty() || !peer.readable;
+        self.holding > 0 && peer.side == Side::Publisher && peer.peer().is_some() && has_to_say
     }
 
     /// Reads and handles what a connection has; whether there is more.
     fn serve(&mut self, id: u32, now: Instant) -> bool {
+        let more = self.read(id, now);
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.input.rest();
+        }
+        more
+    }
+
+    fn read(&mut self, id: u32, now: Instant) -> bool {
+        let Some(peer) = self.peers.get(id) else { return false };
+        if self.is_held(peer) {
+            return true;
+        }
+        // What was left when the publishers were held back comes first.
+        if !self.handle_input(id, now) {
+            return false;
+        }
         for _ in 0..READS {
-            // What was left when the publishers were held back comes first.
-            if let Err(reason) = self.handle_input(id, now) {
-                self.disconnect(id, now, &reason);
-                return false;
-            }
             let Some(peer) = self.peers.get(id) else { return false };
             if self.is_held(peer) {
                 return true;
             }
+            let most = if self.holding > 0 { HELD_READ } else { usize::MAX };
             let Some(peer) = self.peers.get_mut(id) else { return false };
             if !peer.readable {
                 return false;
             }
-            match peer.read() {
-                ReadOutcome::Some => {}
+            match peer.read(&self.pool, most) {
+                ReadOutcome::Some(n) => {
+                    if !self.handle_input(id, now) {
+                        return false;
+                    }
+                    // While it is in the cache; what is little waits for more.
+                    if n >= CHUNK / 2 {
+                        self.write(now);
+                    }
+                }
                 ReadOutcome::WouldBlock => return false,
                 ReadOutcome::Closed => {
                     self.disconnect(id, now, "");
@@ -223,8 +259,16 @@ impl<S: Read + Write> Forwarder<S> {
         true
     }
 
-    /// Handles all that is complete in the input of a connection.
-    fn handle_input(&mut self, id: u32, now: Instant) -> Result<(), String> {
+    /// Handles all that is complete in the input of a connection; whether that goes on.
+    fn handle_input(&mut self, id: u32, now: Instant) -> bool {
+        let handled = self.try_handle_input(id, now);
+        if let Err(reason) = &handled {
+            self.disconnect(id, now, reason);
+        }
+        handled.is_ok()
+    }
+
+    fn try_handle_input(&mut self, id: u32, now: Instant) -> Result<(), String> {
         let Some(peer) = self.peers.get_mut(id) else { return Ok(()) };
         if peer.input.is_empty() {
             return Ok(());
@@ -238,106 +282,115 @@ impl<S: Read + Write> Forwarder<S> {
             self.greet(id);
         }
         let Some(peer) = self.peers.get_mut(id) else { return Ok(()) };
-        let side = peer.side;
         let mut input = std::mem::take(&mut peer.input);
-        let handled = match side {
-            Side::Publisher => self.forward(id, &mut input, now),
+        let mut scanned = std::mem::take(&mut peer.scanned);
+        let handled = match peer.side {
+            Side::Publisher => {
+                let (taken, outcome) = self.forward(id, input.source(), &mut scanned, now);
+                input.consume(taken);
+                outcome
+            }
             Side::Subscriber => self.hear(id, &mut input),
         };
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.input = input;
+            (peer.input, peer.scanned) = (input, scanned);
         }
         handled
     }
 
-    /// Forwards all complete messages of a publisher, in runs with the same destination.
-    fn forward(&mut self, id: u32, input: &mut BytesMut, now: Instant) -> Result<(), String> {
-        if self.holding > 0 {
-            return Ok(());
-        }
+    /// Forwards all complete messages of a publisher, in runs with the same destination; how many bytes were taken.
+    /// `scanned` is as in [`frame::find_from`].
+    fn forward(
+        &mut self,
+        id: u32,
+        source: Source<'_>,
+        scanned: &mut usize,
+        now: Instant,
+    ) -> (usize, Result<(), String>) {
         let limit = self.budget.message_bytes;
         // A run that is longer than a whole queue would be hard to bound.
         let run_messages = RUN_MESSAGES.min(self.budget.high_water_mark);
         let run_bytes = RUN_BYTES.min(self.budget.subscriber_queue_bytes);
-        let mut scanned = self.peers.get_mut(id).map_or(0, |peer| std::mem::take(&mut peer.scanned));
-        let (mut run, mut messages) = (0, 0);
+        // The run, and how many messages it has.
+        let (mut start, mut end, mut messages) = (0, 0, 0);
         loop {
-            match frame::find_from(&input[run..], &mut scanned, limit) {
-                Ok(Found::Message { topic, topic_length, total }) => {
-                    let topic = &input[run + topic..][..topic_length];
-                    let elsewhere = self.router.look_up(&mut self.wanted, topic);
-                    if elsewhere || messages >= run_messages || run + total > run_bytes && messages > 0 {
-                        self.deliver(input, run, messages, now);
-                        (run, messages) = (0, 0);
-                        if elsewhere {
-                            std::mem::swap(&mut self.router.targets, &mut self.router.next);
-                        }
-                        if self.holding > 0 {
-                            return Ok(());
-                        }
-                    }
-                    run += total;
-                    messages += 1;
+            if *scanned == 0 && self.holding == 0 {
+                let room = (run_messages - messages, run_bytes.saturating_sub(end - start));
+                let (more, length) = frame::repeats(&source.bytes[end..], &self.router.head, limit, room);
+                (messages, end) = (messages + more, end + length);
+            }
+            let rest = &source.bytes[end..];
+            let found = frame::find_from(rest, scanned, limit);
+            if let Ok(Found::Message { topic, topic_length, total }) = found {
+                if self.holding > 0 {
+                    return (end, Ok(()));
                 }
+                let elsewhere = self.router.look_up(&mut self.wanted, &rest[..topic + topic_length], topic);
+                if elsewhere || messages >= run_messages || end - start + total > run_bytes && messages > 0 {
+                    self.deliver(source, start..end, messages, now);
+                    (start, messages) = (end, 0);
+                    if elsewhere {
+                        std::mem::swap(&mut self.router.targets, &mut self.router.next);
+                    }
+                    if self.holding > 0 {
+                        return (end, Ok(()));
+                    }
+                }
+                (messages, end) = (messages + 1, end + total);
+                continue;
+            }
+            self.deliver(source, start..end, messages, now);
+            (start, messages) = (end, 0);
+            match found {
                 Ok(Found::Command { body, total }) => {
-                    self.deliver(input, run, messages, now);
-                    (run, messages) = (0, 0);
-                    match command::parse(&input[body..total]) {
-                        Some(command) => self.answer(id, &command)?,
-                        None => return Err("a command that is none".to_owned()),
+                    let answered = match command::parse(&rest[body..total]) {
+                        Some(command) => self.answer(id, &command),
+                        None => Err("a command that is none".to_owned()),
+                    };
+                    (start, end) = (start + total, end + total);
+                    if answered.is_err() {
+                        return (end, answered);
                     }
-                    drop(input.split_to(total));
                 }
-                Ok(Found::Incomplete) => {
-                    self.deliver(input, run, messages, now);
-                    if let Some(peer) = self.peers.get_mut(id) {
-                        peer.scanned = scanned;
-                    }
-                    return Ok(());
-                }
-                Err(error) => {
-                    self.deliver(input, run, messages, now);
-                    return Err(error.to_string());
-                }
+                Err(error) => return (end, Err(error.to_string())),
+                Ok(_) => return (end, Ok(())),
             }
         }
     }
 
-    /// Takes a run of whole messages from the input and queues it for everybody who wants it.
-    fn deliver(&mut self, input: &mut BytesMut, run: usize, messages: usize, now: Instant) {
+    /// Queues a run of whole messages for everybody who wants it.
+    fn deliver(&mut self, source: Source<'_>, range: Range<usize>, messages: usize, now: Instant) {
         if messages == 0 {
             return;
         }
         let counters = &self.counters;
-        let run = input.split_to(run).freeze();
-        if run.len() > 2 * RUN_BYTES {
-            // A large message leaves its buffer alone, so that nothing small keeps all of it alive.
-            *input = BytesMut::from(&input[..]);
-        }
         counters.received.add(messages as u64);
-        counters.received_bytes.add(run.len() as u64);
+        counters.received_bytes.add(range.len() as u64);
         if self.router.targets.is_empty() {
             counters.unwanted.add(messages as u64);
             return;
         }
         counters.copies.add((messages * self.router.targets.len()) as u64);
+        let mut run = source.run(range, messages);
         for &id in &self.router.targets {
             let Some(peer) = self.peers.get_mut(id) else { continue };
-            if !peer.queue.has_room(messages, run.len()) && peer.writable {
+            let mut has_room = peer.queue.has_room(messages, run.bytes.len());
+            if !has_room && peer.writable {
                 // It is not slow: nothing was written in this turn yet. An error shows itself again in `write`.
                 peer.writable = peer.queue.write_to(&mut peer.stream).unwrap_or(true);
+                has_room = peer.queue.has_room(messages, run.bytes.len());
             }
-            if peer.queue.has_room(messages, run.len()) {
-                peer.queue.push(&run, messages);
+            if has_room {
+                peer.push(&mut run);
             } else {
                 let before = peer.dropped;
                 match self.on_slow {
                     OnSlow::Block => {
-                        peer.queue.push(&run, messages);
+                        peer.queue.push(&mut run);
                         self.holding += usize::from(!std::mem::replace(&mut peer.holds, true));
                     }
-                    OnSlow::DropNewest => peer.push_what_fits(&run, messages),
-                    OnSlow::DropOldest => peer.make_room_and_push(&run, messages),
+                    OnSlow::DropNewest => peer.push_what_fits(&run),
+                    OnSlow::DropOldest => peer.make_room_and_push(&run),
                 }
                 let dropped = peer.dropped - before;
                 if dropped > 0 {
@@ -366,6 +419,9 @@ impl<S: Read + Write> Forwarder<S> {
                     }
                 }
             }
+            if !peer.writable {
+                peer.queue.settle();
+            }
             self.counters.forwarded.add(peer.queue.take_sent() as u64);
             if peer.holds && peer.queue.is_half_empty() {
                 peer.holds = false;
@@ -392,8 +448,7 @@ impl<S: Read + Write> Forwarder<S> {
         self.counters.forwarded.add(peer.queue.take_sent() as u64);
         self.counters.lost.add(peer.queue.messages() as u64);
         if peer.side == Side::Subscriber {
-            self.router.known = false;
-            self.router.targets.retain(|&target| target != id);
+            self.router.leave_out(id);
             for topic in self.wanted.remove_all(id) {
                 self.tell_publishers(false, &topic);
             }

@@ -5,6 +5,7 @@
 //! same subscribers want goes to each of them as one piece: shared if it is long, copied behind the others if it is
 //! short. All that a turn gathered for a subscriber leaves in one `writev`.
 
+mod chunk;
 mod connection;
 mod forwarder;
 mod peers;

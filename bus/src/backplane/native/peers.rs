@@ -1,10 +1,10 @@
 //! All connections, by small numbers that are used again.
 
+use super::chunk::Run;
 use super::connection::{Connection, Side};
-use bytes::{Buf, Bytes};
 use multiplane_codec::zmtp::frame::{self, Found};
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::Instant;
 
 pub(super) struct Peers<S> {
@@ -29,7 +29,7 @@ struct Slot<S> {
     hot: bool,
 }
 
-impl<S: Read> Peers<S> {
+impl<S: Read + Write> Peers<S> {
     pub(super) fn new() -> Self {
         Self {
             slots: Vec::new(),
@@ -173,35 +173,35 @@ impl<S: Read> Peers<S> {
     }
 }
 
-impl<S: Read> Connection<S> {
+impl<S: Read + Write> Connection<S> {
     /// Queues the first messages of a run that have room, and counts the others as dropped.
-    pub(super) fn push_what_fits(&mut self, run: &Bytes, messages: usize) {
-        let mut rest = run.clone();
-        for pushed in 0..messages {
-            let Ok(Found::Message { total, .. }) = frame::find(&rest, usize::MAX) else { return };
+    pub(super) fn push_what_fits(&mut self, run: &Run<'_>) {
+        let mut at = 0;
+        for pushed in 0..run.messages {
+            let Ok(Found::Message { total, .. }) = frame::find(&run.bytes[at..], usize::MAX) else { return };
             if !self.queue.has_room(1, total) {
-                self.dropped += (messages - pushed) as u64;
+                self.dropped += (run.messages - pushed) as u64;
                 return;
             }
-            self.queue.push(&rest.split_to(total), 1);
+            self.queue.push(&mut run.part(at..at + total, 1));
+            at += total;
         }
     }
 
     /// Drops the oldest, in the queue and then in the run, until the rest has room, and queues that.
-    pub(super) fn make_room_and_push(&mut self, run: &Bytes, mut messages: usize) {
-        let mut run = run.clone();
-        while !self.queue.has_room(messages, run.len()) {
+    pub(super) fn make_room_and_push(&mut self, run: &Run<'_>) {
+        let mut run = run.part(0..run.bytes.len(), run.messages);
+        while !self.queue.has_room(run.messages, run.bytes.len()) {
             if let Some(dropped) = self.queue.drop_oldest() {
                 self.dropped += dropped as u64;
                 continue;
             }
             self.dropped += 1;
-            messages -= 1;
-            match frame::find(&run, usize::MAX) {
-                Ok(Found::Message { total, .. }) if messages > 0 => run.advance(total),
+            match frame::find(run.bytes, usize::MAX) {
+                Ok(Found::Message { total, .. }) if run.messages > 1 => run.advance(total, 1),
                 _ => return,
             }
         }
-        self.queue.push(&run, messages);
+        self.queue.push(&mut run);
     }
 }

@@ -1,8 +1,8 @@
 //! What is wanted: the wishes of subscribers come in here, and go on to the publishers.
 
+use super::chunk::Input;
 use super::connection::Side;
 use super::forwarder::Forwarder;
-use bytes::BytesMut;
 use multiplane_codec::zmtp::command::{self, Command};
 use multiplane_codec::zmtp::frame::{self, Found};
 use std::io::{Read, Write};
@@ -26,7 +26,7 @@ impl<S: Read + Write> Forwarder<S> {
     }
 
     /// Takes the wishes of a subscriber.
-    pub(super) fn hear(&mut self, id: u32, input: &mut BytesMut) -> Result<(), String> {
+    pub(super) fn hear(&mut self, id: u32, input: &mut Input) -> Result<(), String> {
         let limit = self.budget.subscription_topic_bytes + 64;
         loop {
             let found = frame::find(input, limit).map_err(|error| error.to_string())?;
@@ -48,11 +48,11 @@ impl<S: Read + Write> Forwarder<S> {
                     _ => (total, None),
                 },
             };
-            drop(input.split_to(total));
+            input.consume(total);
             match wish {
                 Some((true, topic)) => self.subscribe(id, &topic)?,
                 Some((false, topic)) => {
-                    self.router.known = false;
+                    self.router.forget();
                     if self.wanted.remove(&topic, id) {
                         self.tell_publishers(false, &topic);
                     }
@@ -72,7 +72,7 @@ impl<S: Read + Write> Forwarder<S> {
         if topic.len() > limit {
             return Err(format!("a subscription of {} bytes is over the limit of {limit}", topic.len()));
         }
-        self.router.known = false;
+        self.router.forget();
         if self.wanted.add(topic, id).map_err(|error| error.to_string())? {
             self.tell_publishers(true, topic);
         }
