@@ -18,6 +18,9 @@ NAME = "perf-scripts/" + pathlib.Path(sys.argv[0]).name
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 RUNS = ROOT / "bench" / "runs"
 
+# Those with a process in the middle that every build has.
+CONTENDERS = ["multiplane-native", "multiplane-libzmq", "libzmq-native", "libzmq-proxy", "base-tcp"]
+
 
 def main(run, parser):
     """Runs a script. However it ends, what it started ends before it."""
@@ -104,10 +107,10 @@ class Processes:
         return self
 
     def __exit__(self, *_):
-        for process in self.started:
+        # The last first, so that no component sees its backplane go.
+        for process in reversed(self.started):
             if process.poll() is None:
                 process.kill()
-        for process in self.started:
             process.wait()
 
     def start(self, command, **options):
