@@ -75,19 +75,23 @@ def need(program, package):
     return path or fail(f"there is no {program} here: install it (Debian: apt-get install {package})")
 
 
-def build(package, binary, *options):
+def build(package, name, *options):
     """Builds a program, optimised; its path."""
-    command = ["cargo", "build", "--release", "--package", package, "--bin", binary, *options]
-    say(f"building {binary}")
+    say(f"building {name}")
+    return executable(["cargo", "build", "--release", "--package", package, "--bin", name, *options], name)
+
+
+def executable(command, name):
+    """What cargo builds by that name."""
     built = subprocess.run([*command, "--quiet", "--message-format=json"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if built.returncode:
         print(*compiler_errors(built.stdout), sep="\n", file=sys.stderr)
         fail(f"`{' '.join(command)}` failed")
     for line in built.stdout.splitlines():
         said = json.loads(line) if line.startswith("{") else {}
-        if said.get("executable") and said["target"]["name"] == binary:
+        if said.get("executable") and said["target"]["name"] == name:
             return said["executable"]
-    fail(f"cargo does not say where it put {binary}")
+    fail(f"cargo does not say where it put {name}")
 
 
 def compiler_errors(output):
