@@ -120,6 +120,12 @@ fn results_can_be_read() {
     assert!(table.contains("base-tcp") && table.contains("libzmq-proxy: not measured"), "{table}");
 }
 
+#[test]
+fn a_hundred_thousand_topics_can_be_held() {
+    let contenders = [named("multiplane-native"), named("multiplane-libzmq"), named("libzmq-proxy")];
+    run(&plan(&contenders, &[Scenario::ManyTopics(100_000)])).iter().for_each(lossless);
+}
+
 /// The files that HdrHistogram's plotters read: value, percentile, count so far.
 #[test]
 fn latencies_can_be_plotted() {
