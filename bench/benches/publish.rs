@@ -13,7 +13,7 @@ fn publish(criterion: &mut Criterion) {
     let topology = Topology::start(1);
     let mut group = criterion.benchmark_group("publish/call");
     group.throughput(Throughput::Elements(1)).sample_size(20);
-    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
     for threads in [1, 2, 4] {
         group.bench_function(BenchmarkId::from_parameter(threads), |bencher| {
             bencher.iter_custom(|messages| {
@@ -37,7 +37,7 @@ fn publish(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("publish/delivered");
     group.throughput(Throughput::Elements(1)).sample_size(20);
-    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
     for size in [16, 100, 1024] {
         let payload = vec![7; size];
         group.bench_function(BenchmarkId::from_parameter(format!("{size}B")), |bencher| {

@@ -13,7 +13,7 @@ fn receive_loop(criterion: &mut Criterion) {
     for (kind, cpu) in [("cpu", true), ("wall", false)] {
         let mut group = criterion.benchmark_group(format!("receive_loop/{kind}"));
         group.throughput(Throughput::Elements(1)).sample_size(20);
-        group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
+        group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
         for backplanes in [1, 4, 16, 64] {
             let topology = Topology::start(backplanes);
             group.bench_function(BenchmarkId::from_parameter(backplanes), |bencher| {

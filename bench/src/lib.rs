@@ -7,7 +7,7 @@
 //! | [`stamp`], [`load`], [`tally`] | what a message carries; offering messages; counting what arrives |
 //! | [`role`] | one process of a measurement: publisher, middle or subscriber |
 //! | [`measure`] | starts the processes, tells them what to do, and repeats that in interleaved rounds |
-//! | [`report`], [`table`] | what people and programs get to read |
+//! | [`report`], [`table`](mod@table), [`page`](mod@page) | what people and programs get to read |
 //! | [`topology`] | what the criterion benches share |
 //!
 //! What is promised: every message is numbered and counted where it arrives, so loss, reordering and duplicates show;
@@ -20,6 +20,7 @@ pub mod contender;
 mod error;
 pub mod load;
 pub mod measure;
+pub mod page;
 pub mod report;
 pub mod role;
 pub mod scenario;

@@ -1,5 +1,6 @@
 //! `multiplane bench`: how fast the bus is here, beside its peers.
 
+use crate::bench_report;
 use crate::clock;
 use crate::failure::Failure;
 use crate::links::address;
@@ -29,7 +30,11 @@ Examples:
   multiplane bench --scenario local:4 --contender crossbeam --contender base-memory
   multiplane bench --scenario ping_pong --pin 0,1
   multiplane bench --against 127.0.0.1:43125:43124")]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
+
     /// one_to_one, direct, fan_out:N, fan_in:N, ping_pong, many_backplanes:N, many_topics:N or local:N; repeatable
     ///
     /// Of many backplanes one is busy and the others are idle. Many topics are as many subscriptions of the subscriber;
@@ -87,6 +92,11 @@ fn against(text: &str) -> Result<Against, String> {
     Ok(Against { host: host.to_owned(), publisher_port, subscriber_port })
 }
 
+#[derive(clap::Subcommand)]
+enum Other {
+    Report(bench_report::Args),
+}
+
 /// One process of a measurement, started by `bench`
 #[derive(clap::Args)]
 #[command(hide = true)]
@@ -96,6 +106,9 @@ pub(crate) struct RoleArgs {
 }
 
 pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
+    if let Some(Other::Report(args)) = &args.other {
+        return bench_report::run(args);
+    }
     shutdown.watch();
     let program = std::env::current_exe();
     let program = program.map_err(|error| Failure::Failed(format!("cannot find this program: {error}")))?;

@@ -13,6 +13,7 @@
 
 mod backplane;
 mod bench;
+mod bench_report;
 mod clock;
 mod demo;
 mod echo;
