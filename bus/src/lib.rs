@@ -39,7 +39,9 @@ mod shared;
 mod subscriber;
 mod worker;
 
-pub use backplane::{Backplane, BackplaneBuilder, BackplaneError, Engine, ForwardStats, OnSlow};
+pub use backplane::{
+    Backplane, BackplaneBuilder, BackplaneError, Engine, ForwardStats, OnSlow, SlowSubscriber,
+};
 pub use builder::Builder;
 pub use bus::{Broadcast, Bus, CloseReport, StopHandle};
 pub use counters::{BackplaneStats, Dropped};

@@ -68,6 +68,11 @@ budget! {
     /// Subscriptions of one component, and of one backplane's table: about 65 MB of memory when full of short
     /// topics, at most 250 MB when full of anything.
     subscriptions, SUBSCRIPTIONS: usize = 1_000_000;
+    /// Subscriptions of one subscriber of a backplane: one alone must not take all places of the table.
+    subscriptions_per_peer, SUBSCRIPTIONS_PER_PEER: usize = 250_000;
+    /// Memory for messages of which a backplane has a part: several of the longest at the same time. Publishers that
+    /// send small ones, whose parts take at most 16 KiB each, are never sent away for it.
+    unfinished_bytes, UNFINISHED_BYTES: usize = 256 * 1024 * 1024;
     /// Link events kept for somebody who looks later; the oldest go first.
     events, EVENTS: usize = 1024;
     /// Backplanes of one component: each costs two sockets, and a process often has 1024 descriptors; see `ulimit -n`.
@@ -96,6 +101,7 @@ budget! {
 const _: () = assert!(DRAIN_BATCH <= INBOX && FLUSH_BATCH <= PUBLISH_QUEUE);
 const _: () = assert!(COPY_BELOW_BYTES <= ARENA_CHUNK_BYTES && PUBLISH_QUEUE <= POOLED_BUFFERS);
 const _: () = assert!(SUBSCRIPTION_TOPIC_BYTES <= TOPIC_BYTES && TOPIC_BYTES <= MESSAGE_BYTES);
+const _: () = assert!(MESSAGE_BYTES <= UNFINISHED_BYTES && SUBSCRIPTIONS_PER_PEER <= SUBSCRIPTIONS);
 
 /// A budget that cannot work; the message names the field and the cure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +147,7 @@ impl Budget {
         };
         order(self.copy_below_bytes <= self.arena_chunk_bytes, "copy_below_bytes", "arena_chunk_bytes")?;
         order(self.topic_bytes <= self.message_bytes, "topic_bytes", "message_bytes")?;
+        order(self.message_bytes <= self.unfinished_bytes, "message_bytes", "unfinished_bytes")?;
         order(self.subscription_topic_bytes <= self.topic_bytes, "subscription_topic_bytes", "topic_bytes")?;
         order(self.reconnect_interval <= self.reconnect_maximum, "reconnect_interval", "reconnect_maximum")
     }
@@ -176,6 +183,7 @@ mod tests {
         );
         assert_eq!(error(Budget { message_bytes: 10, ..base() }), ("topic_bytes", "message_bytes"));
         assert_eq!(error(Budget { topic_bytes: 10, ..base() }), ("subscription_topic_bytes", "topic_bytes"));
+        assert_eq!(error(Budget { message_bytes: 1 << 30, ..base() }), ("message_bytes", "unfinished_bytes"));
         let slow = Duration::from_secs(1);
         assert_eq!(
             error(Budget { reconnect_interval: slow, ..base() }),

@@ -8,8 +8,8 @@ use libzmq::Forwarding;
 use multiplane_core::{Budget, Route};
 use multiplane_ring::Wake;
 use native::Native;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{fmt, io};
@@ -30,6 +30,9 @@ pub enum OnSlow {
     DropNewest,
     /// Every publisher of this backplane waits for it: nothing is lost, and one stalled subscriber stalls all.
     Block,
+    /// Its connection is ended, and what waited for it is lost; it may come again, and knows then that it missed
+    /// something. Not on [`Engine::Libzmq`].
+    Disconnect,
 }
 
 /// Who does the work.
@@ -63,6 +66,7 @@ pub struct Backplane {
     name: String,
     host: String,
     ports: (u16, u16),
+    engine: Engine,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -76,13 +80,33 @@ pub struct BackplaneBuilder {
     ports: (u16, u16),
     on_slow: Option<OnSlow>,
     engine: Engine,
+    guard: bool,
     budget: Budget,
+}
+
+/// A subscriber that is behind, or lost messages; from [`Backplane::slow_subscribers`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlowSubscriber {
+    /// Where it connects from.
+    pub address: String,
+    /// Its first subscriptions, shortened where they are long.
+    pub topics: String,
+    /// Messages that wait for it.
+    pub queued: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+    /// Messages that it lost.
+    pub dropped: u64,
+    /// It holds all publishers back now, by [`OnSlow::Block`].
+    pub holds: bool,
 }
 
 /// What a backplane counted since it started.
 ///
 /// A message goes as one copy to each subscriber that wants it. The books close:
-/// `copies == forwarded + dropped + lost + queued`, and a message that nobody wants has no copy and is `unwanted`.
+/// `copies == forwarded + dropped + lost + queued`. A message that nobody wants has no copy and is `unwanted`; one that
+/// the [guard](BackplaneBuilder::guard) stopped has none either and is `guarded`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForwardStats {
@@ -92,6 +116,8 @@ pub struct ForwardStats {
     pub received_bytes: u64,
     /// Messages that nobody wanted when they came; publishers that filter send few of them.
     pub unwanted: u64,
+    /// Messages that the [guard](BackplaneBuilder::guard) stopped.
+    pub guarded: u64,
     /// Copies for subscribers.
     pub copies: u64,
     /// Copies written to their subscriber's connection.
@@ -154,12 +180,14 @@ pub enum BackplaneError {
         reason: String,
     },
     /// libzmq cannot do this.
-    #[error(
-        "backplane {name}: the libzmq engine cannot drop the oldest: use the native engine, `drop-newest` or `block`"
-    )]
+    #[error("backplane {name}: the libzmq engine cannot {what}: use the native engine{or}")]
     NotOffered {
         /// The backplane.
         name: String,
+        /// What it cannot do.
+        what: &'static str,
+        /// What else would help.
+        or: &'static str,
     },
     /// The bounds make no sense.
     #[error(transparent)]
@@ -171,7 +199,15 @@ struct Shared {
     wake: Wake,
     /// Nanoseconds to flush for, plus one; 0 while nobody asked to close.
     closing: AtomicU64,
+    /// Who wants to know the slow subscribers.
+    asked: Mutex<Vec<mpsc::Sender<Vec<SlowSubscriber>>>>,
     counters: Arc<Counters>,
+}
+
+impl Shared {
+    fn asked(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Vec<SlowSubscriber>>>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Written by the backplane's thread alone.
@@ -180,6 +216,7 @@ struct Counters {
     received: Count,
     received_bytes: Count,
     unwanted: Count,
+    guarded: Count,
     copies: Count,
     forwarded: Count,
     dropped: Count,
@@ -206,6 +243,7 @@ impl Backplane {
             ports: (SUBSCRIBER_PORT, PUBLISHER_PORT),
             on_slow: None,
             engine: Engine::default(),
+            guard: false,
             budget: Budget::default(),
         }
     }
@@ -253,6 +291,7 @@ impl Backplane {
             received: counters.received.get(),
             received_bytes: counters.received_bytes.get(),
             unwanted: counters.unwanted.get(),
+            guarded: counters.guarded.get(),
             copies: counters.copies.get(),
             forwarded: counters.forwarded.get(),
             dropped: counters.dropped.get(),
@@ -263,6 +302,19 @@ impl Backplane {
             subscriptions: counters.subscriptions.get(),
             refused: counters.refused.get(),
         }
+    }
+
+    /// The subscribers that are furthest behind, or lost messages: a few, the slowest first. Asks the backplane's thread,
+    /// and so takes as long as its turn. Nobody with [`Engine::Libzmq`], which does not know.
+    #[must_use]
+    pub fn slow_subscribers(&self) -> Vec<SlowSubscriber> {
+        if self.engine == Engine::Libzmq {
+            return Vec::new();
+        }
+        let (answer, answers) = mpsc::channel();
+        self.shared.asked().push(answer);
+        self.shared.wake.wake_always();
+        answers.recv_timeout(Duration::from_secs(1)).unwrap_or_default()
     }
 
     /// Forwards what has arrived, for at most `deadline`, and ends.
@@ -334,6 +386,15 @@ impl BackplaneBuilder {
         self
     }
 
+    /// Stops messages that would end a component written in Python, whose decoder raises on them: those of one frame, with
+    /// a topic that is not UTF-8, or with a payload that is not one whole MessagePack value with text in UTF-8 and text or
+    /// bytes for keys. Each is counted, and its publisher named in the log. Off by default: then messages pass verbatim,
+    /// whatever they hold. Not on [`Engine::Libzmq`].
+    pub fn guard(mut self, guard: bool) -> Self {
+        self.guard = guard;
+        self
+    }
+
     /// The bounds: `high_water_mark` messages wait for each subscriber and from each publisher, `message_bytes` and
     /// `subscription_topic_bytes` limit what may come in.
     pub fn budget(mut self, budget: Budget) -> Self {
@@ -348,7 +409,12 @@ impl BackplaneBuilder {
     pub fn start(self) -> Result<Backplane, BackplaneError> {
         self.budget.check()?;
         let wake = Wake::new().map_err(|error| self.refused(0, &error))?;
-        let shared = Arc::new(Shared { wake, closing: AtomicU64::new(0), counters: Arc::default() });
+        let shared = Arc::new(Shared {
+            wake,
+            closing: AtomicU64::new(0),
+            asked: Mutex::default(),
+            counters: Arc::default(),
+        });
         let (ports, run): (_, Box<dyn FnOnce() + Send>) = match self.engine {
             Engine::Native => {
                 let (listeners, ports) = native::bind(&self)?;
@@ -357,8 +423,16 @@ impl BackplaneBuilder {
                 (ports, Box::new(move || native.run()))
             }
             Engine::Libzmq => {
-                if self.on_slow == Some(OnSlow::DropOldest) {
-                    return Err(BackplaneError::NotOffered { name: self.name });
+                let cannot = match self.on_slow {
+                    _ if self.guard => Some(("judge messages", "")),
+                    Some(OnSlow::DropOldest) => Some(("drop the oldest", ", `drop-newest` or `block`")),
+                    Some(OnSlow::Disconnect) => {
+                        Some(("disconnect who is slow", ", `drop-newest` or `block`"))
+                    }
+                    _ => None,
+                };
+                if let Some((what, or)) = cannot {
+                    return Err(BackplaneError::NotOffered { name: self.name, what, or });
                 }
                 let (forwarding, ports) = Forwarding::bind(shared.clone(), &self)?;
                 (ports, Box::new(move || forwarding.run()))
@@ -366,7 +440,8 @@ impl BackplaneBuilder {
         };
         let thread = std::thread::Builder::new().name("backplane".to_owned()).spawn(run);
         let thread = thread.map_err(|error| self.refused(0, &error))?;
-        Ok(Backplane { name: self.name, host: self.host, ports, shared, thread: Some(thread) })
+        let engine = self.engine;
+        Ok(Backplane { name: self.name, host: self.host, ports, engine, shared, thread: Some(thread) })
     }
 
     /// Says why `port` could not be had; 0 stands for no port in particular.

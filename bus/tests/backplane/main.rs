@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod hostile;
+mod limits;
 mod policies;
 mod raw;
 mod wire;

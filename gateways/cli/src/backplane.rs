@@ -47,6 +47,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "POLICY", default_value_t = Slow::DropOldest)]
     on_slow: Slow,
 
+    /// Stop messages that would end components written in Python: malformed MessagePack, a single frame, no UTF-8
+    #[arg(long)]
+    guard: bool,
+
     /// Who does the work
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = EngineName::Native)]
     engine: EngineName,
@@ -68,6 +72,8 @@ enum Slow {
     DropNewest,
     /// All publishers wait for it: nothing is lost, and one stalled subscriber stalls everybody
     Block,
+    /// Its connection is ended; it may come again
+    Disconnect,
 }
 
 pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
@@ -76,12 +82,14 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         Slow::DropOldest => OnSlow::DropOldest,
         Slow::DropNewest => OnSlow::DropNewest,
         Slow::Block => OnSlow::Block,
+        Slow::Disconnect => OnSlow::Disconnect,
     };
     let backplane = Backplane::builder(args.name.as_deref().unwrap_or(NAME))
         .bind(&args.bind)
         .publisher_port(args.publisher_port)
         .subscriber_port(args.subscriber_port)
         .on_slow(on_slow)
+        .guard(args.guard)
         .engine(match args.engine {
             EngineName::Native => Engine::Native,
             EngineName::Libzmq => Engine::Libzmq,
@@ -105,6 +113,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     for (count, what) in [
         (stats.lost, "lost with subscribers that went away"),
         (stats.unwanted, "wanted by nobody"),
+        (stats.guarded, "stopped by the guard"),
         (stats.refused, "connections refused"),
     ] {
         if count > 0 {

@@ -43,7 +43,15 @@ pub(super) struct Connection<S> {
     /// Messages that it lost because it was too slow.
     pub(super) dropped: u64,
     pub(super) complaint: RateLimit,
+    /// The first subscriptions, for people.
+    pub(super) topics: String,
+    /// Memory of `input` that was counted.
+    pub(super) kept: usize,
 }
+
+/// Bytes of text about subscriptions, and of each of them.
+const TOPICS_SHOWN: usize = 100;
+const TOPIC_SHOWN: usize = 32;
 
 /// What a read found.
 pub(super) enum ReadOutcome {
@@ -83,12 +91,25 @@ impl<S: Read + Write> Connection<S> {
             holds: false,
             dropped: 0,
             complaint: RateLimit::new(),
+            topics: String::new(),
+            kept: 0,
         }
     }
 
     /// Who is there, once the handshake is done.
     pub(super) fn peer(&self) -> Option<Peer> {
         self.handshake.peer()
+    }
+
+    /// Remembers a subscription, if it is one of the first.
+    pub(super) fn note_topic(&mut self, topic: &[u8]) {
+        if self.topics.len() < TOPICS_SHOWN {
+            let shown = String::from_utf8_lossy(&topic[..topic.len().min(TOPIC_SHOWN)]);
+            let dots = if topic.len() > TOPIC_SHOWN { ".." } else { "" };
+            self.topics += &format!("{}{shown:?}{dots}", if self.topics.is_empty() { "" } else { ", " });
+        } else if !self.topics.ends_with("...") {
+            self.topics += ", ...";
+        }
     }
 
     /// Queues a run that has room, or writes it at once if it would have to be copied for that.

@@ -5,9 +5,11 @@
 
 use super::chunk::{CHUNK, Pool, Source};
 use super::connection::{Connection, ReadOutcome, Side};
+use super::guard;
 use super::peers::Peers;
 use super::queue::SendQueue;
-use crate::backplane::{BackplaneBuilder, Counters, OnSlow};
+use super::router::Router;
+use crate::backplane::{BackplaneBuilder, Counters, OnSlow, SlowSubscriber};
 use crate::worker::{RateLimit, after};
 use multiplane_codec::zmtp::command;
 use multiplane_codec::zmtp::frame::{self, Found};
@@ -27,6 +29,9 @@ const RUN_BYTES: usize = 64 * 1024;
 /// Read of a publisher that is held back, for the sake of its PINGs.
 const HELD_READ: usize = 4 * 1024;
 
+/// Slow subscribers that are told of.
+const SLOW_SHOWN: usize = 16;
+
 /// Who has messages and no connection.
 const NO_CONNECTION: u32 = u32::MAX;
 
@@ -44,6 +49,7 @@ pub(super) struct Forwarder<S> {
     pub(super) name: String,
     pub(super) budget: Budget,
     on_slow: OnSlow,
+    guard: bool,
     counters: Arc<Counters>,
     pub(super) peers: Peers<S>,
     /// Who wants what.
@@ -53,43 +59,13 @@ pub(super) struct Forwarder<S> {
     serving: Vec<u32>,
     /// Subscribers that hold the publishers back.
     holding: usize,
+    /// Subscribers that were too slow and are to go.
+    condemned: Vec<u32>,
     pool: Pool,
+    /// Memory that unfinished messages keep.
+    unfinished: usize,
     complaint: RateLimit,
-}
-
-/// Finds out for whom a topic is; the answer for the last one is kept, for topics come in runs.
-#[derive(Default)]
-pub(super) struct Router {
-    /// The first frame of the last message, header and topic; empty when nothing is known.
-    head: Vec<u8>,
-    targets: Vec<u32>,
-    next: Vec<u32>,
-}
-
-impl Router {
-    /// Looks the topic in `head` up, which begins at `topic`; whether it goes elsewhere than the one before.
-    #[inline]
-    fn look_up(&mut self, wanted: &mut Subscriptions<u32>, head: &[u8], topic: usize) -> bool {
-        if self.head == head {
-            return false;
-        }
-        self.next.clear();
-        wanted.for_each_match(&head[topic..], |who| self.next.push(who));
-        self.head.clear();
-        self.head.extend_from_slice(head);
-        self.next != self.targets
-    }
-
-    /// What is wanted has changed.
-    pub(super) fn forget(&mut self) {
-        self.head.clear();
-    }
-
-    /// Nothing goes to `id` any more.
-    fn leave_out(&mut self, id: u32) {
-        self.forget();
-        self.targets.retain(|&target| target != id);
-    }
+    guard_complaint: RateLimit,
 }
 
 impl<S: Read + Write> Forwarder<S> {
@@ -97,6 +73,7 @@ impl<S: Read + Write> Forwarder<S> {
         Self {
             name: builder.name.clone(),
             on_slow: builder.on_slow.unwrap_or_default(),
+            guard: builder.guard,
             counters,
             peers: Peers::new(),
             wanted: Subscriptions::with_limit(builder.budget.subscriptions),
@@ -104,8 +81,11 @@ impl<S: Read + Write> Forwarder<S> {
             router: Router::default(),
             serving: Vec::new(),
             holding: 0,
+            condemned: Vec::new(),
             pool: Pool::default(),
+            unfinished: 0,
             complaint: RateLimit::new(),
+            guard_complaint: RateLimit::new(),
         }
     }
 
@@ -214,8 +194,18 @@ impl<S: Read + Write> Forwarder<S> {
     /// Reads and handles what a connection has; whether there is more.
     fn serve(&mut self, id: u32, now: Instant) -> bool {
         let more = self.read(id, now);
-        if let Some(peer) = self.peers.get_mut(id) {
-            peer.input.rest();
+        let Some(peer) = self.peers.get_mut(id) else { return false };
+        peer.input.rest();
+        let before = std::mem::replace(&mut peer.kept, peer.input.keeps());
+        self.unfinished = self.unfinished - before + peer.kept;
+        // Small ones are bounded by the number of connections.
+        if self.unfinished > self.budget.unfinished_bytes && peer.kept > CHUNK {
+            self.disconnect(
+                id,
+                now,
+                "unfinished messages of all publishers together have reached their limit",
+            );
+            return false;
         }
         more
     }
@@ -314,7 +304,7 @@ impl<S: Read + Write> Forwarder<S> {
         // The run, and how many messages it has.
         let (mut start, mut end, mut messages) = (0, 0, 0);
         loop {
-            if *scanned == 0 && self.holding == 0 {
+            if *scanned == 0 && self.holding == 0 && !self.guard {
                 let room = (run_messages - messages, run_bytes.saturating_sub(end - start));
                 let (more, length) = frame::repeats(&source.bytes[end..], &self.router.head, limit, room);
                 (messages, end) = (messages + more, end + length);
@@ -324,6 +314,14 @@ impl<S: Read + Write> Forwarder<S> {
             if let Ok(Found::Message { topic, topic_length, total }) = found {
                 if self.holding > 0 {
                     return (end, Ok(()));
+                }
+                if self.guard
+                    && let Err(reason) = guard::check(&rest[..total])
+                {
+                    self.deliver(source, start..end, messages, now);
+                    (start, end, messages) = (end + total, end + total, 0);
+                    self.stop(id, total, &reason, now);
+                    continue;
                 }
                 let elsewhere = self.router.look_up(&mut self.wanted, &rest[..topic + topic_length], topic);
                 if elsewhere || messages >= run_messages || end - start + total > run_bytes && messages > 0 {
@@ -391,19 +389,48 @@ impl<S: Read + Write> Forwarder<S> {
                     }
                     OnSlow::DropNewest => peer.push_what_fits(&run),
                     OnSlow::DropOldest => peer.make_room_and_push(&run),
+                    OnSlow::Disconnect => {
+                        peer.dropped += messages as u64;
+                        self.condemned.push(id);
+                    }
                 }
-                let dropped = peer.dropped - before;
-                if dropped > 0 {
-                    counters.dropped.add(dropped);
-                    let (name, address, all) = (&self.name, &peer.address, peer.dropped);
-                    peer.complaint.complain(now, |_| {
-                        tracing::warn!(backplane = name, subscriber = %address, dropped = all, "too slow: loses messages");
-                    });
-                }
+                counters.dropped.add(peer.dropped - before);
+                peer.complain_of_slowness(&self.name, now);
             }
             counters.forwarded.add(peer.queue.take_sent() as u64);
             self.peers.mark_dirty(id);
         }
+        while let Some(id) = self.condemned.pop() {
+            self.disconnect(id, now, "too slow");
+        }
+    }
+
+    /// A message that the guard does not let pass.
+    fn stop(&mut self, id: u32, length: usize, reason: &guard::Harm, now: Instant) {
+        self.counters.received.add(1);
+        self.counters.received_bytes.add(length as u64);
+        self.counters.guarded.add(1);
+        let publisher = self.peers.get(id).map_or("this process", |peer| &peer.address);
+        self.guard_complaint.complain(now, |before| {
+            tracing::warn!(backplane = self.name, publisher, %reason, before, "stopped a message that would end Python components");
+        });
+    }
+
+    /// Those that are furthest behind.
+    pub(super) fn slow_subscribers(&self) -> Vec<SlowSubscriber> {
+        let all = self.peers.ids().into_iter().filter_map(|id| self.peers.get(id));
+        let mut slow: Vec<_> = all.filter(|peer| peer.queue.messages() > 0 || peer.dropped > 0).collect();
+        slow.sort_by_key(|peer| std::cmp::Reverse((peer.queue.bytes(), peer.dropped)));
+        slow.truncate(SLOW_SHOWN);
+        let shown = |peer: &Connection<S>| SlowSubscriber {
+            address: peer.address.clone(),
+            topics: peer.topics.clone(),
+            queued: peer.queue.messages() as u64,
+            queued_bytes: peer.queue.bytes() as u64,
+            dropped: peer.dropped,
+            holds: peer.holds,
+        };
+        slow.into_iter().map(shown).collect()
     }
 
     /// Writes to everybody who has something to get.
@@ -441,10 +468,11 @@ impl<S: Read + Write> Forwarder<S> {
             // The peer may understand what was written for it, say an ERROR; nobody waits for that.
             let _ = peer.queue.write_to(&mut peer.stream);
             self.complaint.complain(now, |before| {
-                tracing::warn!(backplane = self.name, address = %peer.address, side = ?peer.side, reason, before, "disconnected");
+                tracing::warn!(backplane = self.name, address = %peer.address, side = ?peer.side, topics = peer.topics, reason, before, "disconnected");
             });
         }
         self.holding -= usize::from(peer.holds);
+        self.unfinished -= peer.kept;
         self.counters.forwarded.add(peer.queue.take_sent() as u64);
         self.counters.lost.add(peer.queue.messages() as u64);
         if peer.side == Side::Subscriber {

@@ -8,8 +8,10 @@
 mod chunk;
 mod connection;
 mod forwarder;
+mod guard;
 mod peers;
 mod queue;
+mod router;
 mod wishes;
 
 use super::{BackplaneBuilder, BackplaneError, Shared};
@@ -123,7 +125,12 @@ impl Native {
         let now = now();
         for event in events.iter() {
             match event.token() {
-                WAKE => {}
+                WAKE => {
+                    let asked = std::mem::take(&mut *self.shared.asked());
+                    for answer in asked {
+                        let _ = answer.send(self.forwarder.slow_subscribers());
+                    }
+                }
                 side @ (SUBSCRIBERS | PUBLISHERS) => self.accept(side, now),
                 Token(token) => {
                     let what = Readiness {

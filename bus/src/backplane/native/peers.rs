@@ -174,6 +174,17 @@ impl<S: Read + Write> Peers<S> {
 }
 
 impl<S: Read + Write> Connection<S> {
+    /// Names one that is too slow: at once, and then once a second.
+    pub(super) fn complain_of_slowness(&mut self, backplane: &str, now: Instant) {
+        let (subscriber, topics, dropped) = (&self.address, &self.topics, self.dropped);
+        let queued = self.queue.messages();
+        let what =
+            if self.holds { "too slow: all publishers wait for it" } else { "too slow: loses messages" };
+        self.complaint.complain(now, |_| {
+            tracing::warn!(backplane, subscriber, topics, queued, dropped, "{what}");
+        });
+    }
+
     /// Queues the first messages of a run that have room, and counts the others as dropped.
     pub(super) fn push_what_fits(&mut self, run: &Run<'_>) {
         let mut at = 0;

@@ -72,6 +72,15 @@ impl<S: Read + Write> Forwarder<S> {
         if topic.len() > limit {
             return Err(format!("a subscription of {} bytes is over the limit of {limit}", topic.len()));
         }
+        let most = self.budget.subscriptions_per_peer;
+        if self.wanted.held_by(id) >= most {
+            return Err(format!(
+                "it has {most} subscriptions, and wants more: use shorter prefixes, or raise the limit"
+            ));
+        }
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.note_topic(topic);
+        }
         self.router.forget();
         if self.wanted.add(topic, id).map_err(|error| error.to_string())? {
             self.tell_publishers(true, topic);
