@@ -4,13 +4,28 @@
 //! `subscriber` the ends. To add one, write its file with a `System` in it, and name that in `SYSTEMS`; if it needs
 //! a cargo feature, name what it builds in `OPTIONAL` as well.
 
+mod banyan;
 pub mod base_stream;
 mod ends;
+#[cfg(feature = "iceoryx2")]
+mod iceoryx2;
 pub mod libzmq;
 mod local;
+mod mosquitto;
 pub mod multiplane;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "nng")]
+mod nng;
+#[cfg(feature = "omq")]
+mod omq;
+mod peer;
 mod place;
+mod redis;
 mod server;
+mod wire;
+#[cfg(feature = "zenoh")]
+mod zenoh;
 
 use crate::BenchError;
 use crate::role::{Local, Publishing, Subscribing};
@@ -20,6 +35,7 @@ pub use place::{BACK, Place, TOPIC};
 use serde::{Deserialize, Serialize};
 pub use server::Middle;
 use std::fmt;
+use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -38,6 +54,22 @@ static SYSTEMS: &[&System] = &[
     &local::memory::BASE,
     &local::crossbeam::SINGLE,
     &local::crossbeam::BATCHED,
+    &banyan::BANYAN,
+    &banyan::LIBZMQ,
+    &mosquitto::MOSQUITTO,
+    &redis::REDIS,
+    #[cfg(feature = "iceoryx2")]
+    &iceoryx2::ICEORYX2,
+    #[cfg(feature = "nats")]
+    &nats::NATS,
+    #[cfg(feature = "nng")]
+    &nng::NNG,
+    #[cfg(feature = "omq")]
+    &omq::OMQ,
+    #[cfg(feature = "zenoh")]
+    &zenoh::PEER,
+    #[cfg(feature = "zenoh")]
+    &zenoh::ROUTER,
     #[cfg(feature = "local-peers")]
     &local::bus::BUS,
     #[cfg(feature = "local-peers")]
@@ -52,8 +84,18 @@ static SYSTEMS: &[&System] = &[
 static ENDS: &[&System] = &[&multiplane::ENDS, &libzmq::ENDS];
 
 /// Contenders that only a build with a cargo feature knows: the feature, and what it builds.
-const OPTIONAL: &[(&str, &[&str])] =
-    &[("local-peers", &["bus-crate", "disruptor", "flume", "tokio-broadcast"])];
+const OPTIONAL: &[(&str, &[&str])] = &[
+    ("iceoryx2", &["iceoryx2"]),
+    ("local-peers", &["bus-crate", "disruptor", "flume", "tokio-broadcast"]),
+    ("nats", &["nats"]),
+    ("nng", &["nng"]),
+    ("omq", &["omq"]),
+    ("zenoh", &["zenoh", "zenoh-router"]),
+];
+
+/// How many messages may be on the way by credit, if a system has room for so many: a wide window lets it work in large
+/// batches.
+const WINDOW: usize = 16_384;
 
 /// How long anything blocks before it looks whether all is over.
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
@@ -86,6 +128,13 @@ pub(crate) enum Parts {
     },
     /// All are threads of one process: connects them, and lets the role run them.
     Threads(fn(&Place, Local) -> Result<(), BenchError>),
+    /// The ends are programs of another language, which understand what [`role`](crate::role) does.
+    Programs {
+        /// Starts what stands in the middle.
+        middle: StartMiddle,
+        /// The program, to which the role is one more argument.
+        end: fn() -> Result<Command, BenchError>,
+    },
 }
 
 /// Starts what stands in the middle.
@@ -99,7 +148,7 @@ pub enum Lossless {
     BackPressure,
     /// Its transport would drop silently, so the subscribers open a window to the publisher message by message,
     /// outside of it.
-    Credit,
+    Credit(usize),
     /// Nothing does: what it loses stands beside its rate.
     Drops,
 }
@@ -110,7 +159,7 @@ impl Lossless {
     pub fn name(self) -> &'static str {
         match self {
             Lossless::BackPressure => "back-pressure",
-            Lossless::Credit => "credit",
+            Lossless::Credit(_) => "credit",
             Lossless::Drops => "drops",
         }
     }
@@ -143,7 +192,8 @@ impl Contender {
     /// Whether a process stands between publisher and subscriber.
     #[must_use]
     pub fn has_middle(self, scenario: Scenario) -> bool {
-        scenario != Scenario::Direct && matches!(self.0.parts, Parts::Processes { middle: Some(_), .. })
+        let has = matches!(self.0.parts, Parts::Processes { middle: Some(_), .. } | Parts::Programs { .. });
+        has && scenario != Scenario::Direct
     }
 
     /// Whether all of it are threads of one process.

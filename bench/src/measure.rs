@@ -18,7 +18,6 @@ use std::fmt;
 
 /// Without back-pressure so many bytes may be on the way, in so many messages.
 const WINDOW_BYTES: usize = 32 * 1024 * 1024;
-const WINDOW_MESSAGES: usize = 16_384;
 
 /// Subscribers say how far they have got so many times per window.
 const CREDITS_PER_WINDOW: u64 = 8;
@@ -402,11 +401,11 @@ fn subscribing(case: &Case) -> Part {
     }
 }
 
-/// How many messages of one publisher may be on the way, for a transport that would drop; `None` for all others. A wide
-/// window lets libzmq work in large batches: its rate grows with it, and so does its latency under load.
+/// How many messages of one publisher may be on the way, for a transport that would drop; `None` for all others. The
+/// wider, the larger are libzmq's batches: its rate grows with it, and so does its latency under load.
 #[must_use]
 pub fn window(contender: Contender, scenario: Scenario, size: usize) -> Option<u64> {
-    let all = (WINDOW_BYTES / size.max(1)).clamp(1, WINDOW_MESSAGES) as u64;
-    let share = (all / u64::from(scenario.publishers())).max(1);
-    (contender.lossless() == Lossless::Credit).then_some(share)
+    let Lossless::Credit(messages) = contender.lossless() else { return None };
+    let all = (WINDOW_BYTES / size.max(1)).clamp(1, messages) as u64;
+    Some((all / u64::from(scenario.publishers())).max(1))
 }

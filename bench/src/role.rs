@@ -16,6 +16,7 @@ use listeners::{Counting, Echoing, Pinging};
 pub(crate) use local::{Local, LocalCounter};
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -29,6 +30,8 @@ const WATCH_EVERY: Duration = Duration::from_millis(2);
 
 /// After so long without an arrival, what is missing is lost.
 const QUIET: Duration = Duration::from_millis(500);
+
+const STARTING: &str = "starting a process of the measurement";
 
 /// What a process is to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -161,6 +164,15 @@ fn play_spec(spec: RoleSpec) -> Result<(), BenchError> {
     let unlimited = || listen(Arc::new(Credit::unlimited()));
     let (middle, publish, subscribe) = match place.contender.parts() {
         Parts::Processes { middle, publish, subscribe } => (middle, publish, subscribe),
+        Parts::Programs { middle, .. } if matches!(spec.part, Part::Middle) => {
+            return stand_between(&place, *middle, &unlimited()?);
+        }
+        Parts::Programs { end, .. } => {
+            let spec = serde_json::to_string(&RoleSpec { place, ..spec });
+            // In the place of this process: so its pipes and its processor time are what they were.
+            let failed = end()?.arg(spec.map_err(BenchError::doing(STARTING))?).exec();
+            return Err(BenchError::doing(STARTING)(failed));
+        }
         Parts::Threads(run) => {
             let Part::Local(load) = spec.part else {
                 return Err(BenchError::failed("starting", "its ends are threads of one process"));

@@ -7,7 +7,7 @@
 //! is on the way: 16,384 messages or 32 MiB. Then no socket ever has to wait, and it costs a short line now and then.
 
 use super::{
-    LOOK, Listener, Lossless, Middle, Parts, Place, Receiver, Sender, System, Until, check_against,
+    LOOK, Listener, Lossless, Middle, Parts, Place, Receiver, Sender, System, Until, WINDOW, check_against,
     multiplane, no_backplane,
 };
 use crate::BenchError;
@@ -32,7 +32,7 @@ pub(crate) static PROXY: System = System {
 };
 
 pub(crate) static PROXY_CREDIT: System =
-    System { name: "libzmq-proxy-credit", lossless: Lossless::Credit, ..PROXY };
+    System { name: "libzmq-proxy-credit", lossless: Lossless::Credit(WINDOW), ..PROXY };
 
 pub(crate) static DIRECT: System = System {
     name: "libzmq-direct",
@@ -45,7 +45,7 @@ pub(crate) static DIRECT: System = System {
 };
 
 pub(crate) static DIRECT_CREDIT: System =
-    System { name: "libzmq-direct-credit", lossless: Lossless::Credit, ..DIRECT };
+    System { name: "libzmq-direct-credit", lossless: Lossless::Credit(WINDOW), ..DIRECT };
 
 /// libzmq's ends through our backplane.
 pub(crate) static NATIVE: System = System {
@@ -79,7 +79,7 @@ fn proxy(place: &Place) -> Result<Middle, BenchError> {
 }
 
 /// PUB, connected to the middle or listening.
-fn publish(place: &Place, role: Publishing) -> Result<(), BenchError> {
+pub(super) fn publish(place: &Place, role: Publishing) -> Result<(), BenchError> {
     let context = Context::new();
     if place.has_middle() {
         let socket = connect(place, &context, SocketType::PUB, place.port(0)?)?;
@@ -91,7 +91,7 @@ fn publish(place: &Place, role: Publishing) -> Result<(), BenchError> {
 }
 
 /// A SUB for each backplane, and PUB beside it in ping-pong. Without a middle the one who begins there listens on both.
-fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
+pub(super) fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
     let context = Context::new();
     let first = role.first();
     let (mut ports, mut answers) = (Vec::new(), None);
@@ -126,7 +126,7 @@ fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
 }
 
 fn socket(place: &Place, context: &Context, kind: SocketType) -> Result<Socket, BenchError> {
-    let credit = place.contender.lossless() == Lossless::Credit;
+    let credit = place.contender.lossless() != PROXY.lossless;
     let mark = if credit { 0 } else { HIGH_WATER_MARK };
     let make = || {
         let mut socket = context.socket(kind)?;

@@ -35,7 +35,6 @@ impl Middle {
 
     /// A program, started here and ended with this process, whatever ends that; ready when it accepts connections on
     /// the first of the ports. Its processor time counts.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for contenders that have a server"))]
     pub(crate) fn server(command: &[&str], ports: Vec<u16>) -> Result<Self, BenchError> {
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
@@ -92,7 +91,6 @@ impl fmt::Debug for Middle {
 }
 
 /// A port of this machine that nobody listens on, for servers that do not choose one themselves.
-#[cfg_attr(not(test), expect(dead_code, reason = "for contenders that have a server"))]
 pub(crate) fn free_port() -> Result<u16, BenchError> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(BenchError::doing("finding a free port"))?;
     Ok(listener.local_addr().map_err(BenchError::doing("finding a free port"))?.port())

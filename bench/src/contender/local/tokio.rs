@@ -12,7 +12,7 @@ const LOOK_EVERY: usize = QUEUE / 8;
 
 pub(crate) static TOKIO: System = System {
     name: "tokio-broadcast",
-    lossless: Lossless::Credit,
+    lossless: Lossless::Credit(QUEUE),
     check,
     parts: Parts::Threads(|_, role| role.broadcast(ring)),
 };
