@@ -41,6 +41,7 @@ mod worker;
 
 pub use backplane::{
     Backplane, BackplaneBuilder, BackplaneError, Engine, ForwardStats, OnSlow, SlowSubscriber,
+    raise_open_files_limit,
 };
 pub use builder::Builder;
 pub use bus::{Broadcast, Bus, CloseReport, StopHandle};

@@ -5,10 +5,12 @@
 #[path = "backplane/raw.rs"]
 mod raw;
 
-use multiplane_bus::{Budget, OnSlow};
+use multiplane_bus::{Budget, OnSlow, raise_open_files_limit};
 use raw::*;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -148,4 +150,66 @@ fn a_stalled_subscriber_keeps_no_more_than_its_share() {
             drop(stalled);
         }
     }
+}
+
+/// The first descriptor that is free.
+fn next_descriptor() -> u64 {
+    fs::File::open("/dev/null").unwrap().as_raw_fd() as u64
+}
+
+#[test]
+fn without_descriptors_those_who_come_are_turned_away_at_once() {
+    let _alone = alone();
+    let backplane = builder().start().unwrap();
+    let mut subscriber = Raw::subscriber(&backplane, &[b"a"]);
+    let mut publisher = Raw::publisher(&backplane);
+    let before = getrlimit(Resource::Nofile);
+    // Room for the end that is here, and none for the other one.
+    setrlimit(Resource::Nofile, Rlimit { current: Some(next_descriptor() + 1), ..before }).unwrap();
+    for n in 1..=3 {
+        assert_eq!(Raw::connect(backplane.subscriber_port()).rest(), b"");
+        until("it is counted", || backplane.stats().refused == n);
+    }
+    publisher.send(&[b"a"]);
+    assert_eq!(subscriber.recv(), [b"a"]);
+    setrlimit(Resource::Nofile, before).unwrap();
+    let mut next = Raw::subscriber(&backplane, &[b"a"]);
+    publisher.send(&[b"a", b"b"]);
+    assert_eq!(next.recv(), [b"a", b"b"]);
+}
+
+/// Ten thousand, each with both of its ends here.
+#[test]
+fn ten_thousand_subscribers_get_what_they_want() {
+    let _alone = alone();
+    let files = raise_open_files_limit().unwrap();
+    let count = (files.saturating_sub(200) / 2).min(10_000) as usize;
+    if count < 10_000 {
+        println!("NOT ten thousand but {count} connections, for only {files} open files are allowed here");
+    }
+    let before = resident();
+    let backplane = native(Budget { connections: count + 1, ..Budget::default() }).start().unwrap();
+    let mut publisher = Raw::publisher(&backplane);
+    let mut ears = publisher.stream.try_clone().unwrap();
+    let hearing = std::thread::spawn(move || std::io::copy(&mut ears, &mut std::io::sink()));
+    let own = |n: usize| format!("own {n}").into_bytes();
+    let mut all: Vec<Raw> = (0..count).map(|n| Raw::subscriber(&backplane, &[b"all", &own(n)])).collect();
+    println!("{} bytes for each of {count}, with the end that is here", (resident() - before) / count);
+    assert_eq!(backplane.stats().subscribers, count as u64);
+    for round in [b"1", b"2"] {
+        publisher.send(&[b"all", round]);
+        for subscriber in &mut all {
+            assert_eq!(subscriber.recv(), [&b"all"[..], round]);
+        }
+    }
+    for n in (0..count).step_by(97) {
+        publisher.send(&[&own(n), b"own"]);
+        assert!(all[n].recv()[0].starts_with(b"own "));
+    }
+    let stats = quiet(&backplane);
+    assert_eq!((stats.dropped, stats.refused, stats.lost), (0, 0, 0));
+    drop(all);
+    until("all have gone", || backplane.stats().subscribers == 0);
+    drop((publisher, backplane));
+    hearing.join().unwrap().unwrap();
 }

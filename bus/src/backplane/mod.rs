@@ -1,9 +1,11 @@
 //! The forwarding point that components meet at.
 
+mod descriptors;
 mod libzmq;
 mod native;
 
 use crate::counters::Count;
+pub use descriptors::raise_open_files_limit;
 use libzmq::Forwarding;
 use multiplane_core::{Budget, Route};
 use multiplane_ring::Wake;

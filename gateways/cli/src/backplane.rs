@@ -4,7 +4,7 @@ use crate::failure::{Failure, say};
 use crate::links::{NAME, PUBLISHER_PORT, SUBSCRIBER_PORT};
 use crate::shutdown::Shutdown;
 use multiplane_bench::table::grouped;
-use multiplane_bus::{Backplane, Engine, OnSlow, RoutingSpec};
+use multiplane_bus::{Backplane, Engine, OnSlow, RoutingSpec, raise_open_files_limit};
 use std::io::{self, Write};
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
@@ -78,6 +78,8 @@ enum Slow {
 
 pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     shutdown.watch();
+    // Each connection is an open file. Where more are not allowed, those beyond are refused and the log says so.
+    let _ = raise_open_files_limit();
     let on_slow = match args.on_slow {
         Slow::DropOldest => OnSlow::DropOldest,
         Slow::DropNewest => OnSlow::DropNewest,

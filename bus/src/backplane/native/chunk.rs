@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What one read may bring: enough to make system calls cheap, and little enough to be routed and written while it is
 /// still in the processor's second-level cache.
-pub(super) const CHUNK: usize = 128 * 1024;
+pub(super) const CHUNK: usize = 256 * 1024;
 
 /// Reads land on the border of a page: the kernel copies to some other places many times more slowly.
 const PAGE: usize = 4096;
@@ -18,7 +18,7 @@ const ROOM: usize = CHUNK / 2;
 const KEEP: usize = 16 * 1024;
 
 /// Chunks kept for use again: 8 MiB. They take turns in last-in, first-out order, so few of them are in use.
-const POOLED: usize = 64;
+const POOLED: usize = 32;
 
 /// Chunks that nobody needs now.
 #[derive(Clone, Default)]

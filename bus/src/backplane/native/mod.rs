@@ -23,7 +23,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -49,6 +49,8 @@ pub(super) struct Native {
     poll: Poll,
     listeners: Option<Listeners>,
     forwarder: Forwarder<TcpStream>,
+    /// Kept for telling those who come when there is no descriptor left.
+    spare: Option<OwnedFd>,
     /// Accept nobody until then.
     accept_after: Option<Instant>,
     complaint: RateLimit,
@@ -87,6 +89,7 @@ impl Native {
             shared,
             poll,
             listeners: Some(listeners),
+            spare: None,
             accept_after: None,
             complaint: RateLimit::new(),
         })
@@ -123,6 +126,9 @@ impl Native {
             tracing::error!(backplane = self.name, %error, "the backplane cannot poll");
         }
         let now = now();
+        if self.spare.is_none() {
+            self.spare = self.shared.wake.fd().try_clone_to_owned().ok();
+        }
         for event in events.iter() {
             match event.token() {
                 WAKE => {
@@ -157,12 +163,18 @@ impl Native {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Out of descriptors: those who wait in the backlog are taken later.
-                    self.accept_after = Some(now + ACCEPT_PAUSE);
+                    // Out of descriptors: who waits is turned away with the spare one, and need not wonder. Without
+                    // that he is taken later.
+                    let turned_away = self.spare.take().is_some() && listener.accept().is_ok();
+                    self.spare = self.shared.wake.fd().try_clone_to_owned().ok();
                     self.complaint.complain(now, |before| {
-                        tracing::warn!(backplane = self.name, %error, before, "cannot accept connections now");
+                        tracing::warn!(backplane = self.name, %error, before, "refused: raise the limit of open files, see `ulimit -n`");
                     });
-                    return;
+                    if !turned_away {
+                        self.accept_after = Some(now + ACCEPT_PAUSE);
+                        return;
+                    }
+                    self.shared.counters.refused.add(1);
                 }
             }
         }
