@@ -9,7 +9,7 @@ use super::guard;
 use super::peers::Peers;
 use super::queue::SendQueue;
 use super::router::Router;
-use crate::backplane::{BackplaneBuilder, Counters, OnSlow, SlowSubscriber};
+use crate::backplane::{BackplaneBuilder, Counters, OnSlow};
 use crate::worker::{RateLimit, after};
 use multiplane_codec::zmtp::command;
 use multiplane_codec::zmtp::frame::{self, Found};
@@ -28,9 +28,6 @@ const RUN_BYTES: usize = 64 * 1024;
 
 /// Read of a publisher that is held back, for the sake of its PINGs.
 const HELD_READ: usize = 4 * 1024;
-
-/// Slow subscribers that are told of.
-const SLOW_SHOWN: usize = 16;
 
 /// Who has messages and no connection.
 const NO_CONNECTION: u32 = u32::MAX;
@@ -78,7 +75,7 @@ impl<S: Read + Write> Forwarder<S> {
             peers: Peers::new(),
             wanted: Subscriptions::with_limit(builder.budget.subscriptions),
             budget: builder.budget.clone(),
-            router: Router::default(),
+            router: Router::new(),
             serving: Vec::new(),
             holding: 0,
             condemned: Vec::new(),
@@ -92,6 +89,11 @@ impl<S: Read + Write> Forwarder<S> {
     /// What the next connection will be called.
     pub(super) fn next_id(&self) -> u32 {
         self.peers.next_id()
+    }
+
+    /// Connections that there are.
+    pub(super) fn connections(&self) -> usize {
+        self.peers.len()
     }
 
     /// Whether one more connection may come; that one may not is counted and told.
@@ -414,23 +416,6 @@ impl<S: Read + Write> Forwarder<S> {
         self.guard_complaint.complain(now, |before| {
             tracing::warn!(backplane = self.name, publisher, %reason, before, "stopped a message that would end Python components");
         });
-    }
-
-    /// Those that are furthest behind.
-    pub(super) fn slow_subscribers(&self) -> Vec<SlowSubscriber> {
-        let all = self.peers.ids().into_iter().filter_map(|id| self.peers.get(id));
-        let mut slow: Vec<_> = all.filter(|peer| peer.queue.messages() > 0 || peer.dropped > 0).collect();
-        slow.sort_by_key(|peer| std::cmp::Reverse((peer.queue.bytes(), peer.dropped)));
-        slow.truncate(SLOW_SHOWN);
-        let shown = |peer: &Connection<S>| SlowSubscriber {
-            address: peer.address.clone(),
-            topics: peer.topics.clone(),
-            queued: peer.queue.messages() as u64,
-            queued_bytes: peer.queue.bytes() as u64,
-            dropped: peer.dropped,
-            holds: peer.holds,
-        };
-        slow.into_iter().map(shown).collect()
     }
 
     /// Writes to everybody who has something to get.

@@ -2,10 +2,14 @@
 
 use super::chunk::Run;
 use super::connection::{Connection, Side};
+use crate::backplane::SlowSubscriber;
 use multiplane_codec::zmtp::frame::{self, Found};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::time::Instant;
+
+/// Slow subscribers that are told of.
+const SLOW_SHOWN: usize = 16;
 
 pub(super) struct Peers<S> {
     slots: Vec<Slot<S>>,
@@ -113,6 +117,23 @@ impl<S: Read + Write> Peers<S> {
                 self.mark_dirty(id);
             }
         }
+    }
+
+    /// Those that are furthest behind.
+    pub(super) fn slow_subscribers(&self) -> Vec<SlowSubscriber> {
+        let all = self.slots.iter().filter_map(|slot| slot.connection.as_deref());
+        let mut slow: Vec<_> = all.filter(|peer| peer.queue.messages() > 0 || peer.dropped > 0).collect();
+        slow.sort_by_key(|peer| std::cmp::Reverse((peer.queue.bytes(), peer.dropped)));
+        slow.truncate(SLOW_SHOWN);
+        let shown = |peer: &Connection<S>| SlowSubscriber {
+            address: peer.address.clone(),
+            topics: peer.topics.clone(),
+            queued: peer.queue.messages() as u64,
+            queued_bytes: peer.queue.bytes() as u64,
+            dropped: peer.dropped,
+            holds: peer.holds,
+        };
+        slow.into_iter().map(shown).collect()
     }
 
     pub(super) fn mark_dirty(&mut self, id: u32) {

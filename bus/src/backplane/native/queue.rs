@@ -509,7 +509,7 @@ mod tests {
     fn a_little_of_a_chunk_does_not_keep_it() {
         let (mut little, mut much) =
             (SendQueue::new(usize::MAX, usize::MAX), SendQueue::new(usize::MAX, usize::MAX));
-        let runs: Vec<Vec<u8>> = (0..10).map(|_| messages([200; 50])).collect();
+        let runs: Vec<Vec<u8>> = (0..20).map(|_| messages([200; 50])).collect();
         let input = chunk(&runs);
         let length = runs[0].len();
         for n in 0..runs.len() {
@@ -523,7 +523,7 @@ mod tests {
         assert_eq!((little.kept, much.kept), (shared, shared));
         little.settle();
         much.settle();
-        assert_eq!((little.kept, much.kept), (2 * length, shared));
+        assert_eq!((little.kept, much.kept), (4 * length, shared));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Where a message goes.
 
-use multiplane_core::Subscriptions;
+use multiplane_core::{MatchCache, Subscriptions};
 
-/// Finds out for whom a topic is; the answer for the last one is kept, for topics come in runs.
-#[derive(Default)]
+/// Topics whose subscribers are remembered: 30 KiB, for more would push the messages out of the cache.
+const REMEMBERED: usize = 256;
+
+/// Finds out for whom a topic is. The answer for the last one is at hand, for topics come in runs; those for others that
+/// came of late are remembered.
 pub(super) struct Router {
     /// The first frame of the last message, header and topic; empty when nothing is known.
     pub(super) head: Vec<u8>,
@@ -11,20 +14,30 @@ pub(super) struct Router {
     pub(super) targets: Vec<u32>,
     /// Where the last topic that was looked up goes.
     pub(super) next: Vec<u32>,
+    cache: MatchCache<u32>,
 }
 
 impl Router {
+    pub(super) fn new() -> Self {
+        let cache = MatchCache::with_slots(REMEMBERED);
+        Self { head: Vec::new(), targets: Vec::new(), next: Vec::new(), cache }
+    }
+
     /// Looks the topic in `head` up, which begins at `topic`; whether it goes elsewhere than the one before.
     #[inline]
     pub(super) fn look_up(&mut self, wanted: &mut Subscriptions<u32>, head: &[u8], topic: usize) -> bool {
         if self.head == head {
             return false;
         }
-        self.next.clear();
-        wanted.for_each_match(&head[topic..], |who| self.next.push(who));
         self.head.clear();
         self.head.extend_from_slice(head);
-        self.next != self.targets
+        let next = self.cache.lookup(wanted, &head[topic..]);
+        if next == self.targets {
+            return false;
+        }
+        self.next.clear();
+        self.next.extend_from_slice(next);
+        true
     }
 
     /// What is wanted has changed.
