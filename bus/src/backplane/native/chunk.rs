@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::ops::{Deref, Range};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// What one read may bring: enough to make system calls cheap, and little enough to be routed and written while it is
 /// still in the processor's second-level cache.
@@ -20,28 +20,36 @@ const KEEP: usize = 16 * 1024;
 /// Chunks kept for use again: 8 MiB. They take turns in last-in, first-out order, so few of them are in use.
 const POOLED: usize = 32;
 
-/// Chunks that nobody needs now.
-#[derive(Clone, Default)]
-pub(super) struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+/// Chunks that are read into no more, for use again as soon as nobody shares them.
+#[derive(Default)]
+pub(super) struct Pool(Vec<Arc<Chunk>>);
 
 impl Pool {
-    /// A chunk with room for `capacity` bytes from the border of a page on.
-    fn take(&self, capacity: usize) -> Arc<Chunk> {
-        let used = (capacity <= CHUNK).then(|| self.free().pop()).flatten();
-        let bytes = used.unwrap_or_else(|| vec![0; capacity.max(CHUNK) + 2 * PAGE]);
-        Arc::new(Chunk { bytes, pool: Some(self.clone()) })
+    /// A chunk of our own with room for `capacity` bytes from the border of a page on.
+    fn take(&mut self, capacity: usize) -> Arc<Chunk> {
+        let is_free = |chunk: &Arc<Chunk>| Arc::strong_count(chunk) == 1;
+        match self.0.iter().rposition(is_free) {
+            Some(free) if capacity <= CHUNK => self.0.swap_remove(free),
+            _ => Arc::new(Chunk { bytes: vec![0; capacity.max(CHUNK) + 2 * PAGE] }),
+        }
     }
 
-    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// One that is not read into any more. Those that others share longest make way.
+    fn put(&mut self, chunk: Arc<Chunk>) {
+        if chunk.size() > CHUNK + 2 * PAGE {
+            return;
+        }
+        if self.0.len() < POOLED {
+            self.0.push(chunk);
+        } else if let Some(shared) = self.0.iter_mut().find(|chunk| Arc::strong_count(chunk) > 1) {
+            *shared = chunk;
+        }
     }
 }
 
 /// Bytes that several may share, and nobody changes while they do.
 pub(super) struct Chunk {
     bytes: Vec<u8>,
-    /// Where it goes back to.
-    pool: Option<Pool>,
 }
 
 impl Chunk {
@@ -57,19 +65,6 @@ impl Chunk {
     }
 }
 
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        if let Some(pool) = &self.pool
-            && self.bytes.len() == CHUNK + 2 * PAGE
-        {
-            let mut free = pool.free();
-            if free.len() < POOLED {
-                free.push(std::mem::take(&mut self.bytes));
-            }
-        }
-    }
-}
-
 /// A part of a chunk.
 #[derive(Clone)]
 pub(super) struct Slice {
@@ -81,7 +76,7 @@ pub(super) struct Slice {
 impl Slice {
     /// Memory of its own.
     pub(super) fn own(bytes: Vec<u8>) -> Self {
-        Self { start: 0, end: bytes.len(), chunk: Arc::new(Chunk { bytes, pool: None }) }
+        Self { start: 0, end: bytes.len(), chunk: Arc::new(Chunk { bytes }) }
     }
 
     /// Bytes of the memory that it keeps alive.
@@ -183,6 +178,8 @@ pub(super) struct Input {
     chunk: Option<Arc<Chunk>>,
     start: usize,
     end: usize,
+    /// A little that is left, instead of a chunk.
+    rest: Vec<u8>,
 }
 
 impl Input {
@@ -200,7 +197,7 @@ impl Input {
     pub(super) fn read(
         &mut self,
         stream: &mut impl Read,
-        pool: &Pool,
+        pool: &mut Pool,
         most: usize,
         expected: usize,
     ) -> io::Result<(usize, bool)> {
@@ -220,7 +217,7 @@ impl Input {
     }
 
     /// Makes the end of what is there the border of a page in a chunk of our own, with room behind it.
-    fn make_room(&mut self, pool: &Pool, expected: usize) {
+    fn make_room(&mut self, pool: &mut Pool, expected: usize) {
         let left = self.len();
         if let Some(chunk) = self.chunk.as_mut().and_then(Arc::get_mut) {
             let size = chunk.size();
@@ -242,22 +239,28 @@ impl Input {
             fresh.bytes[start..start + left].copy_from_slice(self);
             (self.start, self.end) = (start, start + left);
         }
-        self.chunk = Some(chunk);
+        self.rest.clear();
+        if let Some(old) = self.chunk.replace(chunk) {
+            pool.put(old);
+        }
     }
 
     /// Others have their turn: keeps only the memory that it needs.
-    pub(super) fn rest(&mut self) {
-        if self.is_empty() {
-            *self = Self::default();
-        } else if self.len() < KEEP && self.keeps() > CHUNK {
-            let bytes = self.to_vec();
-            *self = Self { start: 0, end: bytes.len(), chunk: Some(Arc::new(Chunk { bytes, pool: None })) };
+    pub(super) fn rest(&mut self, pool: &mut Pool) {
+        if self.len() >= KEEP {
+            return;
+        }
+        if let Some(chunk) = self.chunk.take() {
+            self.rest.extend_from_slice(&chunk.bytes[self.start..self.end]);
+            (self.start, self.end) = (0, self.rest.len());
+            self.rest.shrink_to(KEEP / 16);
+            pool.put(chunk);
         }
     }
 
     /// Bytes of memory that it keeps.
     pub(super) fn keeps(&self) -> usize {
-        self.chunk.as_ref().map_or(0, |chunk| chunk.size())
+        self.chunk.as_ref().map_or(self.rest.capacity(), |chunk| chunk.size())
     }
 }
 
@@ -265,6 +268,6 @@ impl Deref for Input {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.chunk.as_ref().map_or(&[], |chunk| &chunk.bytes[self.start..self.end])
+        &self.chunk.as_ref().map_or(&self.rest, |chunk| &chunk.bytes)[self.start..self.end]
     }
 }

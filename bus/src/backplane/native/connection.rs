@@ -132,7 +132,7 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// Reads once into `input`, at most `most` bytes.
-    pub(super) fn read(&mut self, pool: &Pool, most: usize) -> ReadOutcome {
+    pub(super) fn read(&mut self, pool: &mut Pool, most: usize) -> ReadOutcome {
         let expected = match Header::parse(self.input.get(self.scanned..).unwrap_or_default(), usize::MAX) {
             Ok(Some(next)) => self.scanned.saturating_add(next.total()),
             _ => 0,

@@ -197,7 +197,7 @@ impl<S: Read + Write> Forwarder<S> {
     fn serve(&mut self, id: u32, now: Instant) -> bool {
         let more = self.read(id, now);
         let Some(peer) = self.peers.get_mut(id) else { return false };
-        peer.input.rest();
+        peer.input.rest(&mut self.pool);
         let before = std::mem::replace(&mut peer.kept, peer.input.keeps());
         self.unfinished = self.unfinished - before + peer.kept;
         // Small ones are bounded by the number of connections.
@@ -231,7 +231,7 @@ impl<S: Read + Write> Forwarder<S> {
             if !peer.readable {
                 return false;
             }
-            match peer.read(&self.pool, most) {
+            match peer.read(&mut self.pool, most) {
                 ReadOutcome::Some(n) => {
                     if !self.handle_input(id, now) {
                         return false;

@@ -433,7 +433,7 @@ mod tests {
         let (mut input, bytes) = (Input::default(), runs.concat());
         let mut read = 0;
         while read < bytes.len() {
-            read += input.read(&mut &bytes[read..], &Pool::default(), usize::MAX, bytes.len()).unwrap().0;
+            read += input.read(&mut &bytes[read..], &mut Pool::default(), usize::MAX, bytes.len()).unwrap().0;
         }
         input
     }
