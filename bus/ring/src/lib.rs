@@ -17,6 +17,7 @@ mod atomic;
 mod pool;
 pub mod queue;
 mod ready;
+pub mod stream;
 mod wait;
 mod wake;
 

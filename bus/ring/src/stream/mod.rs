@@ -1,0 +1,443 @@
+//! A bounded lock-free queue of bytes: many threads append records, one consumer takes them as long contiguous slices
+//! and writes those to a socket as they are.
+//!
+//! It replaces a queue of buffers, because a record is copied once and costs no allocation, and because the consumer
+//! gets thousands of records as one slice.
+//!
+//! # How
+//! The memory is a ring of blocks. Positions count up for ever; a producer *claims* the next bytes by moving `tail`, copies
+//! its record there, and *commits* them by adding their number to the `committed` count of the block. A record never
+//! crosses the border of a block: what is left of the block is claimed and committed with it, and `end` says where the
+//! records stop.
+//!
+//! The consumer loads `committed` of a block first and `tail` second. When as many bytes are claimed in the block as are
+//! committed, then all that is claimed is written; when they differ, some producer is between the two, and what was
+//! known before is all there is (that producer will signal the consumer after its commit, so nobody spins). A block that
+//! is claimed to its border and committed in full is readable to its `end`. So under load with several producers the
+//! consumer takes whole blocks, and with a pause anywhere it takes everything.
+//!
+//! A block is given back as a whole: its counts are reset, then `head` moves to the next block, and only then may a
+//! producer claim the same memory for the next lap.
+//!
+//! Records over a quarter of a block travel beside the ring as buffers, their place in the order held by a small record.
+
+mod memory;
+
+use crate::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crossbeam_queue::ArrayQueue;
+use crossbeam_utils::CachePadded;
+use memory::Memory;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What holds the place of a record that travels beside the ring. Its bytes mean nothing.
+const PLACEHOLDER: &[u8] = &[0xff; 8];
+
+/// How much a stream holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bytes of a block; a power of two, at least 64.
+    pub block_bytes: usize,
+    /// Blocks; at least 2, a power of two.
+    pub blocks: usize,
+    /// Records that may wait beside the ring.
+    pub large_records: usize,
+    /// Bytes that may wait beside the ring, besides one record of any size.
+    pub large_bytes: usize,
+}
+
+impl Capacity {
+    /// At least `bytes` in four blocks, and as many again beside the ring.
+    #[must_use]
+    pub fn of_bytes(bytes: usize) -> Self {
+        let block_bytes = (bytes / 4).next_power_of_two().max(64);
+        Self { block_bytes, blocks: 4, large_records: 1024, large_bytes: bytes }
+    }
+
+    fn rounded(self) -> Self {
+        Self {
+            block_bytes: self.block_bytes.next_power_of_two().max(64),
+            blocks: self.blocks.next_power_of_two().max(2),
+            large_records: self.large_records.max(1),
+            large_bytes: self.large_bytes,
+        }
+    }
+}
+
+/// Why a record was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no room now.
+    Full,
+    /// The consumer is gone.
+    Closed,
+}
+
+struct Block {
+    /// Bytes of this lap that are written.
+    committed: CachePadded<AtomicU64>,
+    /// Where the records of this lap stop.
+    end: AtomicU64,
+}
+
+struct Shared {
+    capacity: Capacity,
+    memory: Memory,
+    blocks: Box<[Block]>,
+    tail: CachePadded<AtomicU64>,
+    head: CachePadded<AtomicU64>,
+    closed: AtomicBool,
+    /// By the position of the placeholder; in no order.
+    large: ArrayQueue<(u64, Vec<u8>)>,
+    large_records: AtomicUsize,
+    large_bytes: AtomicUsize,
+    waiting: AtomicUsize,
+    room: Condvar,
+    lock: Mutex<()>,
+}
+
+impl Shared {
+    fn block(&self, position: u64) -> &Block {
+        let block_bytes = self.capacity.block_bytes as u64;
+        &self.blocks[(position / block_bytes) as usize & (self.capacity.blocks - 1)]
+    }
+
+    fn offset(&self, position: u64) -> u64 {
+        position & (self.capacity.block_bytes as u64 - 1)
+    }
+
+    fn place(&self, position: u64) -> usize {
+        position as usize & (self.capacity.block_bytes * self.capacity.blocks - 1)
+    }
+
+    /// Claims `length` bytes, at most a block; where they begin.
+    #[inline]
+    fn claim(&self, length: usize) -> Result<u64, Refused> {
+        let (length, block_bytes) = (length as u64, self.capacity.block_bytes as u64);
+        let all = block_bytes * self.capacity.blocks as u64;
+        let mut tail = self.tail.load(Ordering::Relaxed);
+        loop {
+            let offset = self.offset(tail);
+            let start = if offset + length > block_bytes { tail + block_bytes - offset } else { tail };
+            // Acquire: what the consumer did in the last lap happens before what is written in this one.
+            if start + length - self.head.load(Ordering::Acquire) > all {
+                return Err(Refused::Full);
+            }
+            match self.tail.compare_exchange_weak(tail, start + length, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    if start != tail {
+                        let block = self.block(tail);
+                        block.end.store(offset, Ordering::Relaxed);
+                        block.committed.fetch_add(start - tail, Ordering::Release);
+                    }
+                    return Ok(start);
+                }
+                Err(moved) => tail = moved,
+            }
+        }
+    }
+
+    /// Says that `length` claimed bytes from `start` are written.
+    #[inline]
+    fn commit(&self, start: u64, length: usize) {
+        self.block(start).committed.fetch_add(length as u64, Ordering::Release);
+    }
+
+    fn check_open(&self) -> Result<(), Refused> {
+        if self.closed.load(Ordering::Relaxed) { Err(Refused::Closed) } else { Ok(()) }
+    }
+
+    /// Claims, writes, commits.
+    #[inline]
+    #[allow(unsafe_code)]
+    fn append(&self, parts: &[&[u8]], length: usize) -> Result<(), Refused> {
+        self.check_open()?;
+        let start = self.claim(length)?;
+        // SAFETY: these bytes were claimed by this call alone and are not committed yet, so neither another producer nor
+        // the consumer touches them. `claim` has seen the `head` by which the consumer gave them back.
+        unsafe { self.memory.write(self.place(start), parts) };
+        self.commit(start, length);
+        Ok(())
+    }
+
+    fn reserve_large(&self, length: usize) -> bool {
+        let (limit, records) = (self.capacity.large_bytes, self.capacity.large_records);
+        if self.large_records.fetch_add(1, Ordering::AcqRel) >= records {
+            self.large_records.fetch_sub(1, Ordering::AcqRel);
+            return false;
+        }
+        let before = self.large_bytes.fetch_add(length, Ordering::AcqRel);
+        if before > 0 && before.saturating_add(length) > limit {
+            self.release_large(length);
+            return false;
+        }
+        true
+    }
+
+    fn release_large(&self, length: usize) {
+        self.large_bytes.fetch_sub(length, Ordering::AcqRel);
+        self.large_records.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn append_large(&self, buffer: Vec<u8>) -> Result<(), (Vec<u8>, Refused)> {
+        if let Err(refused) = self.check_open() {
+            return Err((buffer, refused));
+        }
+        let length = buffer.len();
+        if !self.reserve_large(length) {
+            return Err((buffer, Refused::Full));
+        }
+        let start = match self.claim(PLACEHOLDER.len()) {
+            Ok(start) => start,
+            Err(refused) => {
+                self.release_large(length);
+                return Err((buffer, refused));
+            }
+        };
+        // Before the commit: whoever sees the placeholder finds the buffer. There is room, for it was reserved.
+        let pushed = self.large.push((start, buffer));
+        debug_assert!(pushed.is_ok(), "reserved");
+        self.commit(start, PLACEHOLDER.len());
+        Ok(())
+    }
+
+    /// Wakes the producers that wait, once there is room for a good batch.
+    fn made_room(&self) {
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) > 0 && self.has_room() {
+            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            self.room.notify_all();
+        }
+    }
+
+    /// Whether a record of any size fits, with some to spare.
+    fn has_room(&self) -> bool {
+        let all = (self.capacity.block_bytes * self.capacity.blocks) as u64;
+        let used = self.tail.load(Ordering::Relaxed).saturating_sub(self.head.load(Ordering::Relaxed));
+        let large = self.large_bytes.load(Ordering::Relaxed);
+        let records = self.large_records.load(Ordering::Relaxed);
+        used <= all / 2
+            && large <= self.capacity.large_bytes / 2
+            && records <= self.capacity.large_records / 2
+    }
+}
+
+/// Where producers append. `Sync`: one is shared by all threads.
+pub struct StreamSender {
+    shared: Arc<Shared>,
+}
+
+/// Where the one consumer takes.
+pub struct StreamReceiver {
+    shared: Arc<Shared>,
+    /// Where the next record begins.
+    head: u64,
+    /// Where the block of the head begins; the head may stand at its very end.
+    begin: u64,
+    /// All before this is known to be committed.
+    known: u64,
+    /// How far the last `peek` showed: nobody may advance beyond it.
+    shown: u64,
+    /// Records beside the ring whose placeholder lies ahead, by its position.
+    ahead: BTreeMap<u64, Vec<u8>>,
+    /// The large record at the head, and how much of it is taken.
+    large: Option<(Vec<u8>, usize)>,
+}
+
+/// A stream that holds as much as `capacity` says, its numbers rounded up where they must be powers of two.
+#[must_use]
+pub fn stream(capacity: Capacity) -> (StreamSender, StreamReceiver) {
+    let capacity = capacity.rounded();
+    let block = || Block {
+        committed: CachePadded::new(AtomicU64::new(0)),
+        end: AtomicU64::new(capacity.block_bytes as u64),
+    };
+    let shared = Arc::new(Shared {
+        capacity,
+        memory: Memory::new(capacity.block_bytes * capacity.blocks),
+        blocks: (0..capacity.blocks).map(|_| block()).collect(),
+        tail: CachePadded::new(AtomicU64::new(0)),
+        head: CachePadded::new(AtomicU64::new(0)),
+        closed: AtomicBool::new(false),
+        large: ArrayQueue::new(capacity.large_records),
+        large_records: AtomicUsize::new(0),
+        large_bytes: AtomicUsize::new(0),
+        waiting: AtomicUsize::new(0),
+        room: Condvar::new(),
+        lock: Mutex::new(()),
+    });
+    let receiver = StreamReceiver {
+        shared: shared.clone(),
+        head: 0,
+        begin: 0,
+        known: 0,
+        shown: 0,
+        ahead: BTreeMap::new(),
+        large: None,
+    };
+    (StreamSender { shared }, receiver)
+}
+
+impl StreamSender {
+    /// The longest record that [`try_send`](Self::try_send) takes; longer ones are for
+    /// [`try_send_buffer`](Self::try_send_buffer).
+    #[must_use]
+    pub fn inline_limit(&self) -> usize {
+        self.shared.capacity.block_bytes / 4
+    }
+
+    /// Appends one record that consists of `parts`, at most [`inline_limit`](Self::inline_limit) bytes in all.
+    ///
+    /// # Errors
+    /// [`Refused`]; a longer record is refused as [`Refused::Full`], for it never fits.
+    #[inline]
+    pub fn try_send(&self, parts: &[&[u8]]) -> Result<(), Refused> {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if length > self.inline_limit() {
+            return Err(Refused::Full);
+        }
+        self.shared.append(parts, length)
+    }
+
+    /// Appends one record of any size, without a copy.
+    ///
+    /// # Errors
+    /// The record, and why.
+    pub fn try_send_buffer(&self, record: Vec<u8>) -> Result<(), (Vec<u8>, Refused)> {
+        self.shared.append_large(record)
+    }
+
+    /// Waits until there is room, or the consumer is gone, or `deadline`; `false` when that was it. There may be none any
+    /// more when the caller comes: it tries again.
+    #[must_use]
+    pub fn wait_for_room(&self, timeout: Option<Duration>, now: impl Fn() -> Instant) -> bool {
+        let shared = &*self.shared;
+        let deadline = timeout.and_then(|timeout| now().checked_add(timeout));
+        let mut guard = shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let mut in_time = true;
+        while in_time && !shared.has_room() && !shared.closed.load(Ordering::Relaxed) {
+            match deadline.map(|deadline| deadline.saturating_duration_since(now())) {
+                Some(Duration::ZERO) => in_time = false,
+                Some(left) => {
+                    let waited = shared.room.wait_timeout(guard, left);
+                    guard = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => guard = shared.room.wait(guard).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+        shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        in_time
+    }
+}
+
+impl StreamReceiver {
+    /// The next records, whole ones in one slice; `None` when there are none now. To be called again after
+    /// [`advance`](Self::advance): there may be more.
+    #[inline]
+    pub fn peek(&mut self) -> Option<&mut [u8]> {
+        if self.large.is_some() {
+            return self.peek_large();
+        }
+        let end = self.readable()?;
+        if !self.shared.large.is_empty() {
+            while let Some((position, record)) = self.shared.large.pop() {
+                self.ahead.insert(position, record);
+            }
+        }
+        self.slice_to(end)
+    }
+
+    #[inline]
+    #[allow(unsafe_code)]
+    fn slice_to(&mut self, mut end: u64) -> Option<&mut [u8]> {
+        if let Some(&position) = self.ahead.keys().next()
+            && position < end
+        {
+            if position == self.head {
+                self.large = self.ahead.remove(&position).map(|record| (record, 0));
+                return self.peek_large();
+            }
+            end = position;
+        }
+        self.shown = end;
+        let length = (end - self.head) as usize;
+        // SAFETY: all of it is committed and not given back, so only this consumer touches it, and `&mut self` keeps it
+        // from doing so twice. `readable` has acquired the commits.
+        Some(unsafe { self.shared.memory.slice_mut(self.shared.place(self.head), length) })
+    }
+
+    fn peek_large(&mut self) -> Option<&mut [u8]> {
+        self.large.as_mut().map(|(record, taken)| &mut record[*taken..])
+    }
+
+    /// To where the block of the head is readable, beyond the head.
+    #[inline]
+    fn readable(&mut self) -> Option<u64> {
+        let block_bytes = self.shared.capacity.block_bytes as u64;
+        loop {
+            let (block, begin) = (self.shared.block(self.begin), self.begin);
+            // In this order: see the module.
+            let committed = block.committed.load(Ordering::Acquire);
+            if committed == block_bytes {
+                let end = begin + block.end.load(Ordering::Relaxed);
+                if self.head < end {
+                    return Some(end);
+                }
+                block.end.store(block_bytes, Ordering::Relaxed);
+                block.committed.store(0, Ordering::Relaxed);
+                self.begin = begin + block_bytes;
+                (self.head, self.known) = (self.begin, self.begin);
+                self.shared.head.store(self.head, Ordering::Release);
+                self.shared.made_room();
+                continue;
+            }
+            let claimed = self.shared.tail.load(Ordering::Acquire).min(begin + block_bytes) - begin;
+            if committed == claimed {
+                self.known = begin + committed;
+            }
+            return Some(self.known).filter(|known| *known > self.head);
+        }
+    }
+
+    /// Gives the first `bytes` of what [`peek`](Self::peek) showed back to the producers.
+    #[inline]
+    pub fn advance(&mut self, bytes: usize) {
+        let Some((record, taken)) = &mut self.large else {
+            self.head = self.shown.min(self.head + bytes as u64);
+            return;
+        };
+        *taken += bytes;
+        if *taken >= record.len() {
+            self.shared.release_large(record.len());
+            self.head += PLACEHOLDER.len() as u64;
+            self.shown = self.head;
+            self.large = None;
+            self.shared.made_room();
+        }
+    }
+}
+
+impl Drop for StreamReceiver {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.room.notify_all();
+    }
+}
+
+impl fmt::Debug for StreamSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamSender").field("capacity", &self.shared.capacity).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for StreamReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamReceiver").field("head", &self.head).finish_non_exhaustive()
+    }
+}
