@@ -1,17 +1,21 @@
 //! Starting a bus.
 
+use crate::Engine;
 use crate::bus::Bus;
 use crate::counters::Counters;
 use crate::error::StartError;
 use crate::events::{Direction, EventSink};
-use crate::io::zmq::{Context, PublisherSocket, SubscriberSocket};
+use crate::io::zmq::{Context, Incoming, PublisherSocket, SubscriberSocket};
+use crate::io::zmtp::{PublisherWire, SubscriberWire};
+use crate::io::{Inlet, Outlet, ZmqInlet, ZmqOutlet};
 use crate::message::BackplaneId;
-use crate::shared::{BackplaneShared, BusShared, Outgoing, PublishSide, SubscribeSide, WorkerShared};
+use crate::shared::{BackplaneShared, BusShared, PublishSide, SubscribeSide, WorkerShared};
 use crate::subscriber::OnFull;
 use crate::worker::{Command, Life, PublisherLink, SubscriberLink, Worker, now};
 use multiplane_core::{Budget, Route, RoutingSpec};
 use multiplane_ring::queue::{Receiver, bounded};
-use multiplane_ring::{BufferPool, ReadySet, Wait, Wake};
+use multiplane_ring::stream::{Capacity, stream};
+use multiplane_ring::{ReadySet, Wait, Wake};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
@@ -46,6 +50,7 @@ pub struct Builder {
     cores: Vec<usize>,
     wait: Wait,
     on_full: OnFull,
+    engine: Engine,
     budget: Budget,
 }
 
@@ -66,6 +71,7 @@ impl Builder {
             cores: Vec::new(),
             wait: Wait::default(),
             on_full: OnFull::default(),
+            engine: Engine::default(),
             budget: Budget::default(),
         }
     }
@@ -103,6 +109,13 @@ impl Builder {
         self
     }
 
+    /// Who does the work on the links; [`Engine::Native`] by default. Both speak the same wire and keep the same
+    /// promises.
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// All bounds; see [`Budget`] for each with its default.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
@@ -132,13 +145,13 @@ impl Builder {
             return Err(StartError::TooManyBackplanes { count, limit: self.budget.backplanes });
         }
         self.check_cores()?;
-        let context = Context::new();
+        let context = (self.engine == Engine::Libzmq).then(Context::new);
         let budget = Arc::new(self.budget.clone());
         let (events, event_sink) = {
             let (sink, events) = EventSink::new(budget.events);
             (events, sink)
         };
-        let (shared, shares) = self.open(&routing, &context, &budget, &event_sink)?;
+        let (shared, shares) = self.open(&routing, context.as_ref(), &budget, &event_sink)?;
         let threads = self.spawn(&shared, shares)?;
         let bus = Bus::new(shared, routing, events, threads, context, self.on_full);
         bus.await_live(deadline)?;
@@ -161,14 +174,14 @@ impl Builder {
     fn open(
         &self,
         routing: &RoutingSpec,
-        context: &Context,
+        context: Option<&Context>,
         budget: &Arc<Budget>,
         events: &EventSink,
     ) -> Result<(Arc<BusShared>, Vec<Share>), StartError> {
         let routes = routing.routes();
         let workers = self.workers.clamp(1, MAX_WORKERS).min(routes.len());
         let mut shares = (0..workers)
-            .map(|index| open_worker(index, workers, routes, budget))
+            .map(|index| open_worker(index, workers, routes))
             .collect::<Result<Vec<_>, _>>()?;
         let mut backplanes = Vec::with_capacity(routes.len());
         for (index, route) in routes.iter().enumerate() {
@@ -213,7 +226,7 @@ fn open_error(what: impl Into<String>, reason: impl ToString) -> StartError {
     StartError::Open { what: what.into(), reason: reason.to_string() }
 }
 
-fn open_worker(index: usize, workers: usize, routes: &[Route], budget: &Budget) -> Result<Share, StartError> {
+fn open_worker(index: usize, workers: usize, routes: &[Route]) -> Result<Share, StartError> {
     let (sender, commands) = bounded(COMMANDS);
     let mine = routes.iter().skip(index).step_by(workers);
     let publishers = mine.filter(|route| route.publisher_endpoint().is_some()).count();
@@ -221,7 +234,6 @@ fn open_worker(index: usize, workers: usize, routes: &[Route], budget: &Budget) 
         index,
         ready: ReadySet::new(publishers + 2),
         wake: Wake::new().map_err(|error| open_error("a wake-up descriptor", error))?,
-        pool: BufferPool::new(budget.pooled_buffers, budget.pooled_buffer_bytes),
         commands: sender,
         publishers,
     });
@@ -232,7 +244,7 @@ fn open_backplane(
     id: BackplaneId,
     route: &Route,
     share: &mut Share,
-    context: &Context,
+    context: Option<&Context>,
     budget: &Arc<Budget>,
     events: &EventSink,
 ) -> Result<Arc<BackplaneShared>, StartError> {
@@ -243,7 +255,7 @@ fn open_backplane(
     let (publish, queue) = match route.publisher_endpoint() {
         None => (None, None),
         Some(endpoint) => {
-            let (sender, queue) = bounded::<Outgoing>(budget.publish_queue);
+            let (sender, queue) = stream(Capacity::of_bytes(budget.publish_queue_bytes));
             (Some(PublishSide::new(sender, share.publishers.len(), endpoint)), Some(queue))
         }
     };
@@ -258,23 +270,40 @@ fn open_backplane(
         budget: budget.clone(),
     });
     let life = |direction| Life::new(shared.clone(), direction, events.clone(), now);
+    let wake = {
+        let worker = share.shared.clone();
+        Arc::new(move || worker.signal(worker.retry_mark()))
+    };
     if let (Some(side), Some(queue)) = (&shared.publish, queue) {
-        let (socket, monitor) = PublisherSocket::connect(context, &side.endpoint, budget)
-            .map_err(|error| refused(Direction::Publish, &error))?;
-        share.publishers.push(PublisherLink::new(
-            shared.clone(),
-            socket,
-            monitor,
-            queue,
-            life(Direction::Publish),
-        ));
+        let refused = |error: &dyn ToString| refused(Direction::Publish, error);
+        let outlet = match context {
+            None => Outlet::Native(Box::new(
+                PublisherWire::new(&side.endpoint, budget, wake.clone(), now).map_err(|error| refused(&error))?,
+            )),
+            Some(context) => {
+                let (socket, monitor) = PublisherSocket::connect(context, &side.endpoint, budget)
+                    .map_err(|error| refused(&error))?;
+                Outlet::Libzmq(Box::new(ZmqOutlet { socket, monitor }))
+            }
+        };
+        let link = PublisherLink::new(shared.clone(), outlet, queue, life(Direction::Publish), now);
+        share.publishers.push(link);
     }
     if let Some(side) = &shared.subscribe {
-        let (socket, monitor) = SubscriberSocket::connect(context, &side.endpoint, budget)
-            .map_err(|error| refused(Direction::Subscribe, &error))?;
-        let mut link = SubscriberLink::new(shared.clone(), socket, monitor, life(Direction::Subscribe));
+        let refused = |error: &dyn ToString| refused(Direction::Subscribe, error);
+        let inlet = match context {
+            None => Inlet::Native(Box::new(
+                SubscriberWire::new(&side.endpoint, budget, wake, now).map_err(|error| refused(&error))?,
+            )),
+            Some(context) => {
+                let (socket, monitor) = SubscriberSocket::connect(context, &side.endpoint, budget)
+                    .map_err(|error| refused(&error))?;
+                Inlet::Libzmq(Box::new(ZmqInlet { socket, monitor, incoming: Incoming::new() }))
+            }
+        };
+        let mut link = SubscriberLink::new(shared.clone(), inlet, life(Direction::Subscribe), now);
         for topic in &route.topics {
-            link.subscribe_main(topic).map_err(|error| refused(Direction::Subscribe, &error))?;
+            link.subscribe_main(topic).map_err(|error| refused(&error))?;
         }
         share.subscribers.push(link);
     }

@@ -80,10 +80,10 @@ impl Bus {
         routing: RoutingSpec,
         events: Events,
         threads: Vec<JoinHandle<()>>,
-        context: Context,
+        context: Option<Context>,
         on_full: OnFull,
     ) -> Self {
-        Self { shared, routing, events, threads, context: Some(context), on_full }
+        Self { shared, routing, events, threads, context, on_full }
     }
 
     pub(crate) fn await_live(&self, timeout: Duration) -> Result<(), StartError> {
@@ -302,7 +302,7 @@ impl Bus {
             let publish = shared.publish.as_ref();
             let links =
                 (publish.map(|side| side.state()), shared.subscribe.as_ref().map(|side| side.state()));
-            shared.counters.snapshot(shared.id, publish.map_or(0, |side| side.queue.len() as u64), links)
+            shared.counters.snapshot(shared.id, links)
         };
         self.shared.backplanes.iter().map(snapshot).collect()
     }

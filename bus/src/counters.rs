@@ -55,8 +55,7 @@ pub(crate) struct Counters {
 
 /// What a component counted on one backplane since it started.
 ///
-/// The books close. Publishing: `accepted == sent + dropped.total() + queued`, but for what the worker has in hand: the
-/// message that a full link refused, and an outbox's backlog. At rest and once closed it is exact. Receiving, with one receiver:
+/// The books close. Publishing: `accepted == sent + dropped.total() + queued`. Receiving, with one receiver:
 /// `received == delivered + inbox_full + inbox_closed + undelivered` (each receiver of a message counts, when there
 /// are several).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +71,7 @@ pub struct BackplaneStats {
     pub accepted: u64,
     /// Messages that `publish` gave back: no room, too large, closed. They are the caller's again.
     pub refused: u64,
-    /// Messages that wait in the publish queue.
+    /// Messages that wait to be sent.
     pub queued: u64,
     /// Messages handed to the link.
     pub sent: u64,
@@ -128,7 +127,6 @@ impl Counters {
     pub(crate) fn snapshot(
         &self,
         backplane: BackplaneId,
-        queued: u64,
         links: (Option<LinkState>, Option<LinkState>),
     ) -> BackplaneStats {
         let (accepted, sent) = (self.accepted.get(), self.sent.get());
@@ -139,17 +137,18 @@ impl Counters {
             transport: self.transport.get(),
             unsent: 0,
         };
-        let closed = links.0 == Some(LinkState::Closed);
-        if closed {
-            dropped.unsent = accepted.saturating_sub(sent + dropped.total());
+        let (mut queued, mut unsent) = (accepted.saturating_sub(sent + dropped.total()), 0);
+        if links.0 == Some(LinkState::Closed) {
+            std::mem::swap(&mut queued, &mut unsent);
         }
+        dropped.unsent = unsent;
         BackplaneStats {
             backplane,
             publisher_link: links.0,
             subscriber_link: links.1,
             accepted,
             refused: self.refused.get(),
-            queued: if closed { 0 } else { queued },
+            queued,
             sent,
             dropped,
             received: self.received.get(),

@@ -34,6 +34,7 @@ mod events;
 mod io;
 mod message;
 mod outbox;
+mod outgoing;
 mod publisher;
 mod shared;
 mod subscriber;

@@ -3,11 +3,11 @@
 use crate::error::{BusError, PublishError};
 use crate::message::BackplaneId;
 use crate::publisher::Publisher;
-use crate::shared::{BusShared, Outgoing};
+use crate::outgoing::{Outgoing, with_payload};
+use crate::shared::BusShared;
 use crate::worker::PublisherLink;
 use crate::worker::{subscribe, unsubscribe};
 use multiplane_codec::encode;
-use multiplane_ring::queue::TrySendError;
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
@@ -145,41 +145,21 @@ impl Outbox<'_> {
             .ok_or(PublishError::NotHere { backplane: name })?;
         let side = shared.publish.as_ref().ok_or(PublishError::NotHere { backplane: name })?;
         let worker = &*shared.worker;
-        let encoded = Outgoing::encode(worker.pool.take(), topic, to.trailer, &shared.budget, write);
-        let outcome = match encoded {
-            Err((buffer, error)) => Err((buffer, error)),
-            Ok(outgoing) if worker.index == self.worker => {
+        let sent = with_payload(write, |payload| {
+            let message = Outgoing::new(topic, payload, to.trailer, &shared.budget)?;
+            if worker.index == self.worker {
                 let link = &mut self.links[side.slot];
-                match link.offer(outgoing, keep, self.now) {
-                    Ok(()) => {
-                        *self.held |= link.has_backlog();
-                        Ok(())
-                    }
-                    Err(outgoing) => Err((outgoing.buffer, PublishError::Full { backplane: name })),
-                }
+                link.offer(&message, keep, self.now)?;
+                *self.held |= link.has_backlog();
+                return Ok(());
             }
-            Ok(outgoing) => match side.queue.try_send(outgoing) {
-                Ok(()) => {
-                    worker.signal(side.slot);
-                    Ok(())
-                }
-                Err(TrySendError::Full(outgoing)) => {
-                    Err((outgoing.buffer, PublishError::Full { backplane: name }))
-                }
-                Err(TrySendError::Disconnected(outgoing)) => Err((outgoing.buffer, PublishError::Closed)),
-            },
-        };
-        match outcome {
-            Ok(()) => {
-                shared.counters.accepted.add_shared(1);
-                Ok(())
-            }
-            Err((buffer, error)) => {
-                worker.pool.give(buffer);
-                shared.counters.refused.add_shared(1);
-                Err(error)
-            }
-        }
+            side.try_push(&message, name)?;
+            worker.signal(side.slot);
+            Ok(())
+        });
+        let counted = if sent.is_ok() { &shared.counters.accepted } else { &shared.counters.refused };
+        counted.add_shared(1);
+        sent
     }
 }
 

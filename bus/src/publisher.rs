@@ -2,10 +2,11 @@
 
 use crate::error::{BusError, PublishError};
 use crate::message::BackplaneId;
-use crate::shared::{BackplaneShared, Outgoing};
-use crate::worker::Command;
+use crate::outgoing::{Outgoing, with_payload};
+use crate::shared::{BackplaneShared, PublishSide};
+use crate::worker::{Command, after, now};
 use multiplane_codec::encode;
-use multiplane_ring::queue::{SendTimeoutError, TrySendError, bounded};
+use multiplane_ring::queue::bounded;
 use serde::Serialize;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -64,7 +65,7 @@ impl Publisher {
     /// [`PublishError::Encode`], [`PublishError::TooLarge`], [`PublishError::Closed`]; inside of a handler, where
     /// waiting would never end, [`PublishError::WouldDeadlock`].
     pub fn publish<T: Serialize + ?Sized>(&self, topic: &str, payload: &T) -> Result<(), PublishError> {
-        self.submit(topic, Patience::Wait, |buffer| Ok(encode::to(buffer, payload)?))
+        self.encode(topic, payload, Patience::Wait)
     }
 
     /// Publishes `payload` as MessagePack if there is room now.
@@ -72,7 +73,7 @@ impl Publisher {
     /// # Errors
     /// As [`publish`](Self::publish), and [`PublishError::Full`].
     pub fn try_publish<T: Serialize + ?Sized>(&self, topic: &str, payload: &T) -> Result<(), PublishError> {
-        self.submit(topic, Patience::Now, |buffer| Ok(encode::to(buffer, payload)?))
+        self.encode(topic, payload, Patience::Now)
     }
 
     /// Publishes `payload` as MessagePack, waiting at most `timeout` for room.
@@ -85,7 +86,7 @@ impl Publisher {
         payload: &T,
         timeout: Duration,
     ) -> Result<(), PublishError> {
-        self.submit(topic, Patience::For(timeout), |buffer| Ok(encode::to(buffer, payload)?))
+        self.encode(topic, payload, Patience::For(timeout))
     }
 
     /// [`publish`](Self::publish) for a payload that is MessagePack already.
@@ -93,10 +94,7 @@ impl Publisher {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn publish_raw(&self, topic: &str, payload: &[u8]) -> Result<(), PublishError> {
-        self.submit(topic, Patience::Wait, |buffer| {
-            buffer.extend_from_slice(payload);
-            Ok(())
-        })
+        self.submit(topic, payload, Patience::Wait)
     }
 
     /// [`try_publish`](Self::try_publish) for a payload that is MessagePack already.
@@ -104,10 +102,7 @@ impl Publisher {
     /// # Errors
     /// As [`try_publish`](Self::try_publish).
     pub fn try_publish_raw(&self, topic: &str, payload: &[u8]) -> Result<(), PublishError> {
-        self.submit(topic, Patience::Now, |buffer| {
-            buffer.extend_from_slice(payload);
-            Ok(())
-        })
+        self.submit(topic, payload, Patience::Now)
     }
 
     /// [`publish_timeout`](Self::publish_timeout) for a payload that is MessagePack already.
@@ -120,10 +115,7 @@ impl Publisher {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<(), PublishError> {
-        self.submit(topic, Patience::For(timeout), |buffer| {
-            buffer.extend_from_slice(payload);
-            Ok(())
-        })
+        self.submit(topic, payload, Patience::For(timeout))
     }
 
     /// Waits until somebody on this backplane subscribes to `topic` or a prefix of it; at once if somebody does. Ends
@@ -157,54 +149,63 @@ impl Publisher {
     }
 
     #[inline]
-    fn submit(
+    fn encode<T: Serialize + ?Sized>(
         &self,
         topic: &str,
+        payload: &T,
         patience: Patience,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), PublishError>,
     ) -> Result<(), PublishError> {
-        let shared = &*self.shared;
-        let worker = &*shared.worker;
-        let Some(side) = &shared.publish else { return Err(PublishError::Closed) };
-        let refuse = |outgoing: Outgoing, error| {
-            worker.pool.give(outgoing.buffer);
-            shared.counters.refused.add_shared(1);
+        let encoded = with_payload(|buffer| Ok(encode::to(buffer, payload)?), |bytes| Ok(self.submit(topic, bytes, patience)));
+        encoded.unwrap_or_else(|error| {
+            self.shared.counters.refused.add_shared(1);
             Err(error)
-        };
-        let backplane = shared.id.name();
-        let outgoing = match Outgoing::encode(worker.pool.take(), topic, self.trailer, &shared.budget, write)
-        {
-            Ok(outgoing) => outgoing,
-            Err((buffer, error)) => {
-                return refuse(Outgoing { buffer, payload_length: 0, trailer: 0 }, error);
+        })
+    }
+
+    #[inline]
+    fn submit(&self, topic: &str, payload: &[u8], patience: Patience) -> Result<(), PublishError> {
+        let shared = &*self.shared;
+        let Some(side) = &shared.publish else { return Err(PublishError::Closed) };
+        let sent = Outgoing::new(topic, payload, self.trailer, &shared.budget).and_then(|message| {
+            match side.try_push(&message, shared.id.name()) {
+                Err(PublishError::Full { .. }) => self.push_with(side, &message, patience),
+                other => other,
             }
-        };
-        // Nearly always there is room: only then is it worth asking who we are.
-        let refused = match side.queue.try_send(outgoing) {
-            Ok(()) => None,
-            Err(TrySendError::Disconnected(outgoing)) => Some((outgoing, PublishError::Closed)),
-            Err(TrySendError::Full(outgoing)) => match patience {
-                Patience::Now => Some((outgoing, PublishError::Full { backplane })),
-                _ if worker.is_this_thread() => Some((outgoing, PublishError::WouldDeadlock { backplane })),
-                Patience::Wait => match side.queue.send(outgoing) {
-                    Ok(()) => None,
-                    Err(error) => Some((error.0, PublishError::Closed)),
-                },
-                Patience::For(timeout) => match side.queue.send_timeout(outgoing, timeout) {
-                    Ok(()) => None,
-                    Err(SendTimeoutError::Timeout(outgoing)) => {
-                        Some((outgoing, PublishError::Full { backplane }))
-                    }
-                    Err(SendTimeoutError::Disconnected(outgoing)) => Some((outgoing, PublishError::Closed)),
-                },
-            },
-        };
-        if let Some((outgoing, error)) = refused {
-            return refuse(outgoing, error);
+        });
+        if sent.is_err() {
+            shared.counters.refused.add_shared(1);
+            return sent;
         }
         shared.counters.accepted.add_shared(1);
-        worker.signal(side.slot);
+        shared.worker.signal(side.slot);
         Ok(())
+    }
+
+    /// Nearly always there is room; only otherwise is it worth asking who we are.
+    #[cold]
+    fn push_with(
+        &self,
+        side: &PublishSide,
+        message: &Outgoing<'_>,
+        patience: Patience,
+    ) -> Result<(), PublishError> {
+        let backplane = self.shared.id.name();
+        let worker = &*self.shared.worker;
+        let deadline = match patience {
+            Patience::Now => return Err(PublishError::Full { backplane }),
+            _ if worker.is_this_thread() => return Err(PublishError::WouldDeadlock { backplane }),
+            Patience::Wait => None,
+            Patience::For(timeout) => Some(after(now(), timeout)),
+        };
+        loop {
+            worker.signal(side.slot);
+            // Woken when there is room for many; at the deadline room for this one is enough.
+            let in_time = side.wait_for_room(deadline);
+            match side.try_push(message, backplane) {
+                Err(PublishError::Full { .. }) if in_time => {}
+                other => return other,
+            }
+        }
     }
 }
 

@@ -3,57 +3,16 @@
 use crate::counters::Counters;
 use crate::error::{BusError, PublishError};
 use crate::message::BackplaneId;
-use crate::worker::Command;
+use crate::outgoing::Outgoing;
+use crate::worker::{Command, now};
 use multiplane_core::{Budget, LinkState};
 use multiplane_ring::queue::Sender;
-use multiplane_ring::{BufferPool, ReadySet, Wake};
+use multiplane_ring::stream::{Refused, StreamSender};
+use multiplane_ring::{ReadySet, Wake};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-
-/// A message on its way out: one buffer with the payload first, so that a large payload can be handed on without a
-/// copy, and the topic behind it.
-pub(crate) struct Outgoing {
-    pub(crate) buffer: Vec<u8>,
-    pub(crate) payload_length: usize,
-    /// Adds a trailer with this publisher; 0 adds none.
-    pub(crate) trailer: u64,
-}
-
-impl Outgoing {
-    /// `write` appends the payload to an empty buffer.
-    pub(crate) fn encode(
-        mut buffer: Vec<u8>,
-        topic: &str,
-        trailer: u64,
-        budget: &Budget,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), PublishError>,
-    ) -> Result<Self, (Vec<u8>, PublishError)> {
-        let over = |what, length, limit| {
-            if length > limit { Err(PublishError::TooLarge { what, length, limit }) } else { Ok(()) }
-        };
-        buffer.clear();
-        let checked = over("the topic", topic.len(), budget.topic_bytes)
-            .and_then(|()| write(&mut buffer))
-            .and_then(|()| over("the message", buffer.len() + topic.len(), budget.message_bytes));
-        match checked {
-            Err(error) => Err((buffer, error)),
-            Ok(()) => {
-                let payload_length = buffer.len();
-                buffer.extend_from_slice(topic.as_bytes());
-                Ok(Self { buffer, payload_length, trailer })
-            }
-        }
-    }
-
-    pub(crate) fn topic(&self) -> &[u8] {
-        &self.buffer[self.payload_length..]
-    }
-
-    pub(crate) fn payload(&self) -> &[u8] {
-        &self.buffer[..self.payload_length]
-    }
-}
+use std::time::Instant;
 
 /// One worker, as the handles see it.
 pub(crate) struct WorkerShared {
@@ -62,7 +21,6 @@ pub(crate) struct WorkerShared {
     /// [`command_mark`](Self::command_mark).
     pub(crate) ready: ReadySet,
     pub(crate) wake: Wake,
-    pub(crate) pool: BufferPool,
     pub(crate) commands: Sender<Command>,
     /// How many publisher links this worker owns.
     pub(crate) publishers: usize,
@@ -115,7 +73,7 @@ pub(crate) fn on_a_worker() -> bool {
 
 /// The publishing side of one backplane.
 pub(crate) struct PublishSide {
-    pub(crate) queue: Sender<Outgoing>,
+    queue: StreamSender,
     pub(crate) slot: usize,
     pub(crate) endpoint: String,
     state: AtomicU8,
@@ -149,8 +107,28 @@ macro_rules! state {
 state!(PublishSide, SubscribeSide);
 
 impl PublishSide {
-    pub(crate) fn new(queue: Sender<Outgoing>, slot: usize, endpoint: String) -> Self {
+    pub(crate) fn new(queue: StreamSender, slot: usize, endpoint: String) -> Self {
         Self { queue, slot, endpoint, state: AtomicU8::new(0) }
+    }
+
+    /// Puts a message into the queue if there is room now.
+    #[inline]
+    pub(crate) fn try_push(&self, message: &Outgoing<'_>, backplane: &'static str) -> Result<(), PublishError> {
+        let parts = message.parts();
+        let pushed = if message.length() <= self.queue.inline_limit() {
+            self.queue.try_send(&parts)
+        } else {
+            self.queue.try_send_buffer(parts.concat()).map_err(|(_, refused)| refused)
+        };
+        pushed.map_err(|refused| match refused {
+            Refused::Full => PublishError::Full { backplane },
+            Refused::Closed => PublishError::Closed,
+        })
+    }
+
+    /// Waits until there is room or the bus is closed; `false` when it was `deadline` first.
+    pub(crate) fn wait_for_room(&self, deadline: Option<Instant>) -> bool {
+        self.queue.wait_for_room(deadline, now)
     }
 }
 

@@ -12,6 +12,7 @@ mod life;
 mod log;
 mod publishing;
 mod receiving;
+mod source;
 
 pub use command::Unsent;
 pub(crate) use command::{Command, Handler, claim_receiver, subscribe, unsubscribe};
@@ -21,17 +22,18 @@ pub(crate) use publishing::PublisherLink;
 pub(crate) use receiving::SubscriberLink;
 
 use crate::error::{BusError, DeadLink};
-use crate::io::zmq::Incoming;
-use crate::message::{Arena, Message};
+use crate::io::Outlet;
+use crate::message::Arena;
 use crate::outbox::Outbox;
 use crate::shared::{BusShared, WorkerShared};
 use command::Ended;
 use mio::unix::SourceFd;
+use mio::{Registry, Token};
 use multiplane_core::Budget;
 use multiplane_ring::Wait;
 use multiplane_ring::queue::{Receiver, Sender};
 use receiving::{Arrival, Inboxes, MAIN};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,7 +71,6 @@ pub(crate) struct Worker {
     commands: Receiver<Command>,
     handler: Option<Running>,
     inboxes: Inboxes,
-    incoming: Incoming,
     arena: Arena,
     wait: Wait,
     /// How many messages of a link are handled in a turn: few for a slow handler, so that the turns stay short and the
@@ -99,7 +100,6 @@ impl Worker {
             subscribers: links.1,
             commands,
             handler: None,
-            incoming: Incoming::new(),
             wait,
             batch: 1,
             held: false,
@@ -119,8 +119,6 @@ impl Worker {
         let mut next_tick = now;
         let mut last_work = now;
         // A descriptor only fires for somebody who has found its socket empty before.
-        self.subscribers.iter_mut().for_each(|link| link.handle_signals(now));
-        self.publishers.iter_mut().for_each(|link| link.handle_signals(now));
         loop {
             self.take_marks(now);
             let mut busy = self.flush(now);
@@ -132,7 +130,7 @@ impl Worker {
                 next_tick = after(now, self.bus.budget.tick);
                 self.tick();
             }
-            let deadline = self.handle_time(now).map_or(next_tick, |due| due.min(next_tick));
+            let deadline = self.handle_time(gathered.poll.registry(), now).min(next_tick);
             if self.is_done(now) {
                 break;
             }
@@ -150,26 +148,23 @@ impl Worker {
                 break;
             }
             now = self::now();
-            self.take_signals(&gathered.events, now);
+            self.take_signals(&gathered, now);
         }
         self.close(now);
     }
 
-    /// Gathers all descriptors: the wake-up, and for each link its socket and its monitor. Edge-triggered, so none
-    /// is reported twice for the same reason, and the wake-up need not even be read.
+    /// Gathers all descriptors: the wake-up, and those of the links; a native link adds its own when it has one.
+    /// Edge-triggered, so none is reported twice for the same reason, and the wake-up need not even be read.
     fn gather(&self) -> std::io::Result<Gathered> {
         let poll = mio::Poll::new()?;
-        let watch = |fd: RawFd, token| {
-            poll.registry().register(&mut SourceFd(&fd), mio::Token(token), mio::Interest::READABLE)
-        };
-        watch(self.shared.wake.fd().as_raw_fd(), usize::MAX)?;
+        let registry = poll.registry();
+        let wake = self.shared.wake.fd().as_raw_fd();
+        registry.register(&mut SourceFd(&wake), Token(usize::MAX), mio::Interest::READABLE)?;
         for (n, link) in self.subscribers.iter().enumerate() {
-            watch(link.socket.fd(), 4 * n + RECEIVE)?;
-            watch(link.monitor.fd(), 4 * n + RECEIVE_MONITOR)?;
+            link.inlet.register(registry, (token(n, RECEIVE), token(n, RECEIVE_MONITOR)))?;
         }
         for (n, link) in self.publishers.iter().enumerate() {
-            watch(link.socket.fd(), 4 * n + SEND)?;
-            watch(link.monitor.fd(), 4 * n + SEND_MONITOR)?;
+            link.outlet.register(registry, (token(n, SEND), token(n, SEND_MONITOR)))?;
         }
         Ok(Gathered { poll, events: mio::Events::with_capacity(256) })
     }
@@ -187,22 +182,32 @@ impl Worker {
         }
     }
 
-    /// Remembers which links have something, and hears what their monitors say.
-    fn take_signals(&mut self, events: &mio::Events, now: Instant) {
-        for event in events {
-            let mio::Token(token) = event.token();
-            let n = token / 4;
-            match token % 4 {
-                RECEIVE => self.subscribers.get_mut(n).into_iter().for_each(|link| link.hot = true),
-                RECEIVE_MONITOR => {
-                    self.subscribers.get_mut(n).into_iter().for_each(|link| link.handle_signals(now))
+    /// Remembers which links have something, and hears what became of their connections.
+    fn take_signals(&mut self, gathered: &Gathered, now: Instant) {
+        let registry = gathered.poll.registry();
+        for event in &gathered.events {
+            let Token(number) = event.token();
+            let (n, what) = (number / 4, number % 4);
+            match what {
+                RECEIVE | RECEIVE_MONITOR => {
+                    let Some(link) = self.subscribers.get_mut(n) else { continue };
+                    link.inlet.handle_event(event);
+                    link.hot |= what == RECEIVE;
+                    if what == RECEIVE_MONITOR || event.is_writable() || !link.life.is_live() {
+                        link.handle_signals(registry, token(n, RECEIVE), now);
+                        link.due = now;
+                    }
                 }
-                SEND => self.publishers.get_mut(n).into_iter().for_each(|link| {
-                    link.pending = true;
-                    link.blocked = false;
-                }),
                 // Also the wake-up, which is no link's: what it is for stands in the ready set.
-                _ => self.publishers.get_mut(n).into_iter().for_each(|link| link.handle_signals(now)),
+                _ => {
+                    let Some(link) = self.publishers.get_mut(n) else { continue };
+                    link.outlet.handle_event(event);
+                    (link.pending, link.blocked) = (true, false);
+                    if what == SEND_MONITOR || !link.life().is_live() {
+                        link.handle_signals(registry, token(n, SEND), now);
+                        link.due = now;
+                    }
+                }
             }
         }
     }
@@ -217,6 +222,9 @@ impl Worker {
         });
         if retry {
             self.subscribers.iter_mut().for_each(|link| link.retry(&self.inboxes));
+            // Or a name has been resolved.
+            self.publishers.iter_mut().map(|link| &mut link.due).for_each(|due| *due = now);
+            self.subscribers.iter_mut().map(|link| &mut link.due).for_each(|due| *due = now);
         }
         if command {
             while let Ok(command) = self.commands.try_recv() {
@@ -270,12 +278,12 @@ impl Worker {
 
     /// Sends what waits; whether anything was sent.
     fn flush(&mut self, now: Instant) -> bool {
-        let mut sent = 0;
+        let mut sent = false;
         for link in self.publishers.iter_mut().filter(|link| link.pending && !link.blocked) {
-            sent += link.flush(self.bus.budget.flush_batch, now);
+            sent |= link.flush(now);
         }
         self.held = self.held && self.publishers.iter().any(PublisherLink::has_backlog);
-        sent > 0
+        sent
     }
 
     /// Receives from every link that has something; whether anything came.
@@ -316,7 +324,7 @@ impl Worker {
 
     fn drain_link(&mut self, slot: usize, now: Instant) -> bool {
         for received in 0..self.batch {
-            match self.subscribers[slot].receive(&mut self.incoming, now) {
+            match self.subscribers[slot].receive(now) {
                 Arrival::Empty => return received > 0,
                 Arrival::Nobody => {}
                 Arrival::For(receivers) => self.deliver(slot, receivers, now),
@@ -335,17 +343,16 @@ impl Worker {
             receivers &= !(1 << MAIN);
         }
         if receivers != 0 {
-            self.subscribers[slot].put(&mut self.incoming, &mut self.arena, receivers, &self.inboxes);
+            self.subscribers[slot].put(&mut self.arena, receivers, &self.inboxes);
         }
     }
 
-    /// Calls the handler with what is in `incoming`.
+    /// Calls the handler with the message that was received last.
     #[inline]
     fn handle(&mut self, slot: usize, now: Instant) {
         let Some(running) = &mut self.handler else { return };
-        let id = self.subscribers[slot].shared().id;
-        let topic = std::str::from_utf8(self.incoming.topic()).unwrap_or_default();
-        let message = Message::new(id, topic, self.incoming.payload(), self.incoming.trailer());
+        let link = &mut self.subscribers[slot];
+        let message = link.message();
         let mut stop = false;
         let mut outbox = Outbox {
             links: &mut self.publishers,
@@ -357,13 +364,12 @@ impl Worker {
         };
         // A panic of the user's ends the user's handler, not the links of everybody else.
         let outcome = catch_unwind(AssertUnwindSafe(|| (running.handler)(&message, &mut outbox)));
-        let counters = &self.subscribers[slot].shared().counters;
-        counters.delivered.add(1);
+        link.shared().counters.delivered.add(1);
         match outcome {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.subscribers[slot].handler_failed(topic, &*error, now),
+            Ok(Err(error)) => link.handler_failed(&*error, now),
             Err(panic) => {
-                counters.handler_errors.add(1);
+                link.shared().counters.handler_errors.add(1);
                 return self.end_handler(Err(BusError::HandlerPanicked { message: panic_message(&*panic) }));
             }
         }
@@ -372,26 +378,33 @@ impl Worker {
         }
     }
 
-    /// A safety net under the edge-triggered descriptors: all sockets are looked at, a few times a second.
+    /// A safety net under the edge-triggered descriptors of libzmq: all sockets are looked at, a few times a second.
     fn tick(&mut self) {
         for link in &mut self.subscribers {
-            link.hot |= link.socket.touch();
+            link.hot |= link.inlet.touch();
         }
-        for link in &mut self.publishers {
-            link.pending = true;
-            link.blocked = false;
+        for link in self.publishers.iter_mut().filter(|link| matches!(link.outlet, Outlet::Libzmq(_))) {
+            (link.pending, link.blocked) = (true, false);
         }
     }
 
     /// Does what is due; when something is due next.
-    fn handle_time(&mut self, now: Instant) -> Option<Instant> {
-        let mut due = self.closing;
-        let mut earlier = |other: Option<Instant>| due = due.into_iter().chain(other).min();
-        for link in &mut self.publishers {
-            earlier(link.handle_time(now));
+    fn handle_time(&mut self, registry: &Registry, now: Instant) -> Instant {
+        let mut next = self.closing.unwrap_or(after(now, self.bus.budget.tick));
+        for (n, link) in self.publishers.iter_mut().enumerate() {
+            if now >= link.due {
+                link.handle_time(registry, token(n, SEND), now);
+            }
+            next = next.min(link.due);
+        }
+        for (n, link) in self.subscribers.iter_mut().enumerate() {
+            if now >= link.due {
+                link.handle_time(registry, token(n, RECEIVE), now);
+            }
+            next = next.min(link.due);
         }
         let dead = || {
-            let publishers = self.publishers.iter().map(|link| &link.life);
+            let publishers = self.publishers.iter().map(PublisherLink::life);
             let lives = publishers.chain(self.subscribers.iter().map(|link| &link.life));
             lives.filter(|life| !life.is_live()).map(Life::dead).collect::<Vec<_>>()
         };
@@ -405,8 +418,7 @@ impl Worker {
                 waits
             });
         }
-        earlier(self.live_waiters.iter().map(|waiter| waiter.deadline).min());
-        due
+        self.live_waiters.iter().map(|waiter| waiter.deadline).fold(next, Instant::min)
     }
 
     /// Whether there is something that needs no signal to go on.
@@ -416,9 +428,9 @@ impl Worker {
     }
 
     /// Whether the worker was told to close and everything is sent, or it is time.
-    fn is_done(&self, now: Instant) -> bool {
+    fn is_done(&mut self, now: Instant) -> bool {
         let Some(deadline) = self.closing else { return false };
-        now >= deadline || self.publishers.iter().all(PublisherLink::is_drained)
+        now >= deadline || self.publishers.iter_mut().all(PublisherLink::is_drained)
     }
 
     fn close(mut self, now: Instant) {
@@ -428,9 +440,13 @@ impl Worker {
             link.close(now, linger);
         }
         for link in self.subscribers {
-            link.close(&mut self.incoming, now);
+            link.close(now);
         }
     }
+}
+
+fn token(link: usize, what: usize) -> Token {
+    Token(4 * link + what)
 }
 
 /// The present moment. Everything else in this crate takes it as an argument.

@@ -100,16 +100,16 @@ fn a_handler_that_panics_ends_with_a_report_and_leaves_the_links_alone() {
 #[test]
 fn waiting_calls_on_the_worker_are_refused_instead_of_never_ending() {
     let backplane = blocking_backplane("BP1");
-    let budget = Budget { publish_queue: 4, ..Budget::default() };
+    let budget = Budget { publish_queue_bytes: 256, ..Budget::default() };
     let bus = builder("inside", [backplane.route().topics(["go"])]).budget(budget).start().unwrap();
     let publisher = bus.publisher("BP1").unwrap();
     publisher.wait_for_subscriber("go", LONG).unwrap();
     publisher.publish("go", &()).unwrap();
     let (tell, told) = mpsc::channel();
     bus.run(move |_, outbox| {
-        // The queue of 4 is emptied by this very thread.
+        // The queue is emptied by this very thread.
         let mut refused = None;
-        for n in 0..10 {
+        for n in 0..100 {
             if let Err(error) = publisher.publish("x", &n) {
                 refused = Some(error);
             }

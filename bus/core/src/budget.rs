@@ -6,7 +6,7 @@
 //! ```
 //! use multiplane_core::Budget;
 //!
-//! let small = Budget { inbox: 64, publish_queue: 64, ..Budget::default() };
+//! let small = Budget { inbox: 64, publish_queue_bytes: 4096, ..Budget::default() };
 //! assert!(small.check().is_ok());
 //! ```
 
@@ -40,14 +40,13 @@ macro_rules! budget {
 }
 
 budget! {
-    /// Messages that wait in the publish queue of one link: absorbs a burst of some milliseconds at full rate.
-    publish_queue, PUBLISH_QUEUE: usize = 4096;
+    /// Bytes that wait in the publish queue of one link, besides one message of any size: two thousand small messages,
+    /// and little enough to stay in a processor's cache.
+    publish_queue_bytes, PUBLISH_QUEUE_BYTES: usize = 256 * 1024;
     /// Messages that wait in one inbox: twice a publish queue, because several backplanes may feed it.
     inbox, INBOX: usize = 8192;
     /// Messages taken from one link before the next has its turn: a busy backplane must not starve a quiet one.
-    drain_batch, DRAIN_BATCH: usize = 256;
-    /// Messages taken from the publish queues before the links are read again: sending must not starve receiving.
-    flush_batch, FLUSH_BATCH: usize = 256;
+    drain_batch, DRAIN_BATCH: usize = 2048;
     /// Messages that wait per link and direction in libzmq, or for one subscriber in a backplane: ten times libzmq's own
     /// high-water mark, which bursts overrun.
     high_water_mark, HIGH_WATER_MARK: usize = 10_000;
@@ -77,10 +76,6 @@ budget! {
     events, EVENTS: usize = 1024;
     /// Backplanes of one component: each costs two sockets, and a process often has 1024 descriptors; see `ulimit -n`.
     backplanes, BACKPLANES: usize = 1024;
-    /// Bytes that a publish buffer may have to be used again; a larger one is freed, so that large messages do not stay.
-    pooled_buffer_bytes, POOLED_BUFFER_BYTES: usize = 16 * 1024;
-    /// Publish buffers that a worker keeps for use again, as many as a publish queue holds: 64 MiB when all are large.
-    pooled_buffers, POOLED_BUFFERS: usize = 4096;
     /// Bytes of the chunk into which small messages are copied side by side: one allocation serves hundreds of them.
     arena_chunk_bytes, ARENA_CHUNK_BYTES: usize = 16 * 1024;
     /// Messages of fewer bytes are copied, not shared: a 20-byte message must not keep a 64 KiB buffer alive.
@@ -98,8 +93,8 @@ budget! {
 }
 
 // Relations between the defaults are checked when this crate is compiled; those of a changed budget by `check`.
-const _: () = assert!(DRAIN_BATCH <= INBOX && FLUSH_BATCH <= PUBLISH_QUEUE);
-const _: () = assert!(COPY_BELOW_BYTES <= ARENA_CHUNK_BYTES && PUBLISH_QUEUE <= POOLED_BUFFERS);
+const _: () = assert!(DRAIN_BATCH <= INBOX);
+const _: () = assert!(COPY_BELOW_BYTES <= ARENA_CHUNK_BYTES);
 const _: () = assert!(SUBSCRIPTION_TOPIC_BYTES <= TOPIC_BYTES && TOPIC_BYTES <= MESSAGE_BYTES);
 const _: () = assert!(MESSAGE_BYTES <= UNFINISHED_BYTES && SUBSCRIPTIONS_PER_PEER <= SUBSCRIPTIONS);
 
@@ -164,8 +159,8 @@ mod tests {
 
     #[test]
     fn zero_is_refused_by_name() {
-        let count = Budget { pooled_buffers: 0, ..Budget::default() };
-        assert_eq!(count.check(), Err(BudgetError::Zero { field: "pooled_buffers" }));
+        let count = Budget { connections: 0, ..Budget::default() };
+        assert_eq!(count.check(), Err(BudgetError::Zero { field: "connections" }));
         let time = Budget { tick: Duration::ZERO, ..Budget::default() };
         assert_eq!(time.check(), Err(BudgetError::Zero { field: "tick" }));
     }

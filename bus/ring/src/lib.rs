@@ -14,14 +14,12 @@
 #![deny(unsafe_code)]
 
 mod atomic;
-mod pool;
 pub mod queue;
 mod ready;
 pub mod stream;
 mod wait;
 mod wake;
 
-pub use pool::BufferPool;
 pub use ready::ReadySet;
 pub use wait::Wait;
 pub use wake::{SleepFlag, Wake};

@@ -161,7 +161,7 @@ fn nobody_advances_beyond_what_was_shown() {
 fn those_who_wait_hear_of_room_of_time_and_of_the_end() {
     let (sender, mut receiver) = stream(small());
     while sender.try_send(&[&[7; 16]]).is_ok() {}
-    assert!(!sender.wait_for_room(Some(Duration::from_millis(1)), Instant::now));
+    assert!(!sender.wait_for_room(Some(Instant::now() + Duration::from_millis(1)), Instant::now));
     let heard = AtomicBool::new(false);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {

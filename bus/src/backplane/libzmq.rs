@@ -6,7 +6,8 @@
 
 use super::{BackplaneBuilder, BackplaneError, OnSlow, Shared};
 use crate::counters::Count;
-use crate::io::zmq::{BindError, Context, Forwarded, Forwarder, Monitor, Signal, SubscriptionFlow};
+use crate::io::Signal;
+use crate::io::zmq::{BindError, Context, Forwarded, Forwarder, Monitor, SubscriptionFlow};
 use crate::worker::{RateLimit, after, now, poll};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Connections {
         while let Some(signal) = self.monitor.next() {
             match signal {
                 Signal::Connected => self.count += 1,
-                Signal::HandshakeFailed => self.failed += 1,
+                Signal::HandshakeFailed(_) => self.failed += 1,
                 Signal::Disconnected if self.failed > 0 => self.failed -= 1,
                 Signal::Disconnected => self.count = self.count.saturating_sub(1),
                 Signal::Retried => {}

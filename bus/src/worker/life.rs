@@ -32,6 +32,11 @@ impl Life {
         self.life.state()
     }
 
+    /// When the present state began: a moment that is not to come.
+    pub(super) fn since(&self) -> Instant {
+        self.life.since()
+    }
+
     pub(super) fn connected(&mut self, now: Instant) {
         let transition = self.life.handle_connected(now);
         self.tell(transition);
@@ -52,10 +57,10 @@ impl Life {
         self.publish_state();
     }
 
-    pub(super) fn handshake_failed(&self) {
+    pub(super) fn handshake_failed(&self, reason: &str) {
         let (backplane, direction) = (self.shared.id, self.direction);
         tracing::warn!(
-            %backplane, %direction, endpoint = self.endpoint(),
+            %backplane, %direction, endpoint = self.endpoint(), reason,
             "the peer does not speak ZMTP, or is no backplane: are publisher and subscriber port swapped?"
         );
     }

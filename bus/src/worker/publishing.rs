@@ -2,40 +2,58 @@
 
 use super::life::Life;
 use super::log::RateLimit;
-use crate::io::zmq::{Monitor, Notice, PublisherSocket, Signal, TrySend};
-use crate::shared::{BackplaneShared, Outgoing};
+use super::source::{Outbound, Source};
+use crate::error::PublishError;
+use crate::io::zmtp::Broken;
+use crate::io::{Notice, Outlet, Signal};
+use crate::outgoing::{self, Outgoing};
+use crate::shared::BackplaneShared;
+use mio::{Registry, Token};
 use multiplane_core::{Sequencer, Subscriptions, Trailer};
-use multiplane_ring::queue::{Receiver, Sender};
-use std::collections::VecDeque;
+use multiplane_ring::queue::Sender;
+use multiplane_ring::stream::StreamReceiver;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// After a handshake a backplane tells its subscriptions. One that says nothing for so long has none to tell.
 const SYNCHRONISATION_GRACE: Duration = Duration::from_millis(200);
 
-/// (publisher, topic) pairs that get sequence numbers; further ones are sent without a trailer.
+/// (publisher, topic) pairs that get sequence numbers; further ones are sent unnumbered.
 const SEQUENCED_TOPICS: usize = 65_536;
 
+/// What an outbox gathers before it is written.
+const OUTBOX_BATCH: usize = 64 * 1024;
+
+/// Runs that are sent in a turn, each up to a block of the publish queue: sending must not starve receiving.
+const RUNS: usize = 4;
+
 pub(crate) struct PublisherLink {
-    shared: Arc<BackplaneShared>,
-    pub(super) socket: PublisherSocket,
-    pub(super) monitor: Monitor,
-    pub(super) life: Life,
+    gate: Gate,
+    pub(super) outlet: Outlet,
     /// The handshake was then, and the backplane's subscriptions may still be coming.
     synchronising: Option<Instant>,
-    /// What somebody on the backplane wants.
-    wanted: Subscriptions<u8>,
-    queue: Receiver<Outgoing>,
-    /// What an outbox published and the link had no room for.
-    backlog: VecDeque<Outgoing>,
-    /// What the link had no room for when it was its turn.
-    refused: Option<Outgoing>,
+    /// What threads publish.
+    queue: Source<StreamReceiver>,
+    /// What handlers publish.
+    outbox: Source<Outbound>,
     /// Something may wait to be sent or heard.
     pub(super) pending: bool,
     /// The link has no room; its descriptor will fire.
     pub(super) blocked: bool,
-    sequencer: Sequencer,
+    /// Something is due then.
+    pub(super) due: Instant,
     waiters: Vec<Waiter>,
+}
+
+/// Decides which messages may pass.
+pub(super) struct Gate {
+    shared: Arc<BackplaneShared>,
+    pub(super) life: Life,
+    /// What somebody on the backplane wants.
+    wanted: Subscriptions<u8>,
+    /// Whether the last topic is wanted: topics come in runs.
+    last: (Vec<u8>, Option<bool>),
+    sequencer: Sequencer,
     complaint: RateLimit,
 }
 
@@ -46,41 +64,52 @@ struct Waiter {
     reply: Sender<bool>,
 }
 
-enum Outcome {
-    /// Sent, or dropped and counted.
-    Done,
+/// Why sending stopped.
+enum Stopped {
+    /// Nothing is left.
+    Empty,
+    /// The transport has no room.
     Full,
+    /// Others have their turn.
+    Enough,
 }
 
 impl PublisherLink {
     pub(crate) fn new(
         shared: Arc<BackplaneShared>,
-        socket: PublisherSocket,
-        monitor: Monitor,
-        queue: Receiver<Outgoing>,
+        outlet: Outlet,
+        queue: StreamReceiver,
         life: Life,
+        now: Instant,
     ) -> Self {
-        Self {
+        let gate = Gate {
             wanted: Subscriptions::with_limit(shared.budget.subscriptions),
             shared,
-            socket,
-            monitor,
             life,
+            last: (Vec::new(), None),
+            sequencer: Sequencer::with_limit(SEQUENCED_TOPICS),
+            complaint: RateLimit::new(),
+        };
+        Self {
+            gate,
+            outlet,
             synchronising: None,
-            queue,
-            backlog: VecDeque::new(),
-            refused: None,
+            queue: Source::new(queue),
+            outbox: Source::new(Outbound::default()),
             pending: false,
             blocked: false,
-            sequencer: Sequencer::with_limit(SEQUENCED_TOPICS),
+            due: now,
             waiters: Vec::new(),
-            complaint: RateLimit::new(),
         }
     }
 
-    /// Whether something that a handler published still waits here.
+    pub(super) fn life(&self) -> &Life {
+        &self.gate.life
+    }
+
+    /// Whether something that a handler published waits here for room.
     pub(crate) fn has_backlog(&self) -> bool {
-        !self.backlog.is_empty()
+        !self.outbox.frames.is_empty() && (self.blocked || self.synchronising.is_some())
     }
 
     /// Whether it waits to hear the backplane's subscriptions, and so sends nothing yet.
@@ -88,130 +117,100 @@ impl PublisherLink {
         self.synchronising.is_some()
     }
 
-    pub(super) fn is_drained(&self) -> bool {
-        self.refused.is_none() && self.backlog.is_empty() && self.queue.is_empty()
+    pub(super) fn is_drained(&mut self) -> bool {
+        self.outbox.frames.is_empty() && self.queue.is_empty()
     }
 
-    /// Sends a message of an outbox at once. When there is no room it is kept in the backlog, if the caller wants that
-    /// and the backlog has room, or given back.
-    pub(crate) fn offer(&mut self, outgoing: Outgoing, keep: bool, now: Instant) -> Result<(), Outgoing> {
+    /// Takes a message of an outbox; it leaves at the end of the turn, together with what else there is. When there is
+    /// no room it waits, if the caller wants that and not too much waits already.
+    pub(crate) fn offer(&mut self, message: &Outgoing<'_>, keep: bool, now: Instant) -> Result<(), PublishError> {
+        let limit = self.gate.shared.budget.publish_queue_bytes;
+        let waits = self.outbox.frames.length();
+        let held = self.blocked || self.synchronising.is_some();
+        if held && (!keep || (waits > 0 && waits + message.length() > limit)) {
+            return Err(PublishError::Full { backplane: self.gate.shared.id.name() });
+        }
+        self.outbox.frames.push(&message.parts());
         self.pending = true;
-        if self.backlog.is_empty() && self.refused.is_none() && self.synchronising.is_none() {
-            match self.send(&outgoing, now) {
-                Outcome::Done => {
-                    self.shared.worker.pool.give(outgoing.buffer);
-                    return Ok(());
-                }
-                Outcome::Full => self.blocked = true,
-            }
+        if !held && self.outbox.frames.length() >= OUTBOX_BATCH {
+            self.send(now);
         }
-        if !keep || self.backlog.len() >= self.shared.budget.publish_queue {
-            return Err(outgoing);
-        }
-        self.backlog.push_back(outgoing);
         Ok(())
     }
 
-    /// Sends what waits, at most `budget` messages, and hears what the backplane says; how many were sent.
-    pub(super) fn flush(&mut self, budget: usize, now: Instant) -> usize {
+    /// Sends what waits, and hears what the backplane says; whether anything was sent.
+    pub(super) fn flush(&mut self, now: Instant) -> bool {
         if self.synchronising.is_some() {
             // Nobody is known to want anything yet, so everything would be dropped.
             self.hear(now);
-            return 0;
+            return false;
         }
-        let mut sent = self.send_waiting(budget, now);
-        // A send may swallow the descriptor's signal for a notice, and hearing a notice the one for room: so both are
-        // looked at until neither has anything.
+        let mut sent = self.send(now);
+        // With libzmq a send may swallow the descriptor's signal for a notice, and hearing a notice the one for room:
+        // so both are looked at until neither has anything.
         loop {
             let heard = self.hear(now);
             if !self.blocked {
                 return sent;
             }
-            let more = self.send_waiting(budget - sent, now);
-            sent += more;
-            if self.blocked && more == 0 && !heard {
+            let more = self.send(now);
+            sent |= more;
+            if self.blocked && !more && !heard {
                 return sent;
             }
         }
     }
 
-    fn send_waiting(&mut self, budget: usize, now: Instant) -> usize {
+    /// Sends what waits; whether anything left.
+    fn send(&mut self, now: Instant) -> bool {
+        let before = self.gate.shared.counters.sent.get();
         self.blocked = false;
-        for sent in 0..budget {
-            let next = self.refused.take().or_else(|| self.backlog.pop_front());
-            let Some(outgoing) = next.or_else(|| self.queue.try_recv().ok()) else {
-                self.pending = false;
-                return sent;
-            };
-            match self.send(&outgoing, now) {
-                Outcome::Done => self.shared.worker.pool.give(outgoing.buffer),
-                Outcome::Full => {
-                    self.refused = Some(outgoing);
-                    self.blocked = true;
-                    return sent;
-                }
-            }
+        match self.send_sources(now) {
+            Ok(Stopped::Empty) => self.pending = false,
+            Ok(Stopped::Full) => self.blocked = true,
+            Ok(Stopped::Enough) => {}
+            Err(broken) => self.lost(&broken, now),
         }
-        budget
+        self.gate.shared.counters.sent.get() != before
     }
 
-    #[inline]
-    fn send(&mut self, outgoing: &Outgoing, now: Instant) -> Outcome {
-        let counters = &self.shared.counters;
-        let topic = outgoing.topic();
-        if !self.life.is_live() {
-            counters.link_down.add(1);
-            self.complaint.complain(now, |before| {
-                let (backplane, state) = (self.shared.id, self.life.state());
-                tracing::warn!(%backplane, ?state, before, "published on a link that is down: dropped");
-            });
-            return Outcome::Done;
+    fn send_sources(&mut self, now: Instant) -> Result<Stopped, Broken> {
+        // Whichever message is half written goes first, and only between messages there is room for a command.
+        if self.queue.is_midway()
+            && let full @ Stopped::Full = self.queue.send(&mut self.gate, &mut self.outlet, 1, now)?
+        {
+            return Ok(full);
         }
-        if !self.wanted.matches(topic) {
-            counters.no_subscriber.add(1);
-            return Outcome::Done;
+        if !self.outbox.is_midway() {
+            self.outlet.flush()?;
         }
-        let trailer = stamp(&mut self.sequencer, outgoing);
-        match self.socket.try_send(topic, outgoing.payload(), trailer.as_ref().map(|bytes| &bytes[..])) {
-            Ok(TrySend::Sent) => {
-                counters.sent.add(1);
-                Outcome::Done
-            }
-            Ok(TrySend::Full) => {
-                if trailer.is_some() {
-                    self.sequencer.give_back(outgoing.trailer, topic);
-                }
-                Outcome::Full
-            }
-            Err(error) => {
-                counters.transport.add(1);
-                self.complaint.complain(now, |before| {
-                    tracing::warn!(backplane = %self.shared.id, %error, before, "the transport refused a message");
-                });
-                Outcome::Done
-            }
+        if let full @ Stopped::Full = self.outbox.send(&mut self.gate, &mut self.outlet, usize::MAX, now)? {
+            return Ok(full);
         }
+        self.queue.send(&mut self.gate, &mut self.outlet, RUNS, now)
     }
 
     /// Hears what the backplane says about its subscribers; whether it said anything.
     pub(super) fn hear(&mut self, now: Instant) -> bool {
-        let (mut heard, mut changed, mut complete) = (false, false, false);
-        let wanted = &mut self.wanted;
-        while self.socket.notice(|notice| match notice {
+        let (mut changed, mut complete) = (false, false);
+        let Gate { wanted, shared, last, .. } = &mut self.gate;
+        let heard = self.outlet.hear(now, |notice| match notice {
             Notice::Subscribed(topic) => {
                 changed = true;
                 // Python's backplane asks for everything, and then there is nothing left to hear.
                 complete |= topic.is_empty();
                 if let Err(error) = wanted.add(topic, 0) {
-                    tracing::error!(backplane = %self.shared.id, %error, "a subscription is not known here");
+                    tracing::error!(backplane = %shared.id, %error, "a subscription is not known here");
                 }
             }
             Notice::Unsubscribed(topic) => {
+                changed = true;
                 wanted.remove(topic, 0);
             }
             Notice::Synchronised => complete = true,
-        }) {
-            heard = true;
+        });
+        if changed {
+            last.1 = None;
         }
         if complete && self.synchronising.is_some() {
             self.up(now);
@@ -219,55 +218,83 @@ impl PublisherLink {
         if changed {
             self.answer_found();
         }
-        heard
+        heard.unwrap_or_else(|broken| {
+            self.lost(&broken, now);
+            false
+        })
     }
 
     fn up(&mut self, now: Instant) {
         self.synchronising = None;
         self.pending = true;
-        self.life.connected(now);
+        self.gate.life.connected(now);
         self.answer_found();
+    }
+
+    /// The connection broke. A message that was half written is lost with it.
+    #[cold]
+    fn lost(&mut self, broken: &Broken, now: Instant) {
+        tracing::debug!(backplane = %self.gate.shared.id, %broken, "a publisher link ends");
+        self.outlet.end(now);
+        self.down(now);
+        self.due = now;
+    }
+
+    fn down(&mut self, now: Instant) {
+        self.synchronising = None;
+        self.gate.life.disconnected(now);
+        self.queue.break_off(&mut self.gate);
+        self.outbox.break_off(&mut self.gate);
+        // libzmq itself takes back what a lost connection wanted; a new one tells everything anew.
+        if matches!(self.outlet, Outlet::Native(_)) {
+            self.gate.wanted = Subscriptions::with_limit(self.gate.shared.budget.subscriptions);
+        }
+        self.gate.last.1 = None;
+        (self.pending, self.blocked) = (true, false);
     }
 
     /// Answers those whose subscriber is there.
     fn answer_found(&mut self) {
-        let wanted = &self.wanted;
+        let wanted = &self.gate.wanted;
         self.waiters.retain(|waiter| !(wanted.matches(&waiter.topic) && answer(waiter, true)));
     }
 
-    /// Takes what the monitor signals.
-    pub(super) fn handle_signals(&mut self, now: Instant) {
-        while let Some(signal) = self.monitor.next() {
+    /// Hears what became of the connection.
+    pub(super) fn handle_signals(&mut self, registry: &Registry, token: Token, now: Instant) {
+        while let Some(signal) = self.outlet.advance(registry, token, now) {
             match signal {
-                Signal::Connected => self.synchronising = Some(now),
-                Signal::Disconnected => {
-                    self.synchronising = None;
-                    self.life.disconnected(now);
+                Signal::Connected => {
+                    self.synchronising = Some(now);
+                    self.hear(now);
                 }
-                Signal::Retried => self.life.retried(now),
-                Signal::HandshakeFailed => self.life.handshake_failed(),
+                Signal::Disconnected => self.down(now),
+                Signal::Retried => self.gate.life.retried(now),
+                Signal::HandshakeFailed(reason) => self.gate.life.handshake_failed(&reason),
             }
         }
-        self.pending = true;
-        self.blocked = false;
+        (self.pending, self.blocked) = (true, false);
     }
 
-    /// Does what is due; when to look again.
-    pub(super) fn handle_time(&mut self, now: Instant) -> Option<Instant> {
+    /// Does what is due.
+    pub(super) fn handle_time(&mut self, registry: &Registry, token: Token, now: Instant) {
+        self.handle_signals(registry, token, now);
         if self.synchronising.is_some_and(|since| now >= since + SYNCHRONISATION_GRACE) {
             self.up(now);
         }
         self.waiters.retain(|waiter| !(now >= waiter.deadline && answer(waiter, false)));
-        let waiting = self.waiters.iter().map(|waiter| waiter.deadline).min();
-        waiting.into_iter().chain(self.synchronising.map(|since| since + SYNCHRONISATION_GRACE)).min()
+        let waiting = self.waiters.iter().map(|waiter| waiter.deadline);
+        let grace = self.synchronising.map(|since| since + SYNCHRONISATION_GRACE);
+        let due = waiting.chain(grace).chain(self.outlet.due()).min();
+        self.due = due.unwrap_or(now + self.gate.shared.budget.tick);
     }
 
     /// Answers when somebody wants `topic`, or at the deadline.
     pub(super) fn await_subscriber(&mut self, topic: Box<[u8]>, deadline: Instant, reply: Sender<bool>) {
         let waiter = Waiter { topic, deadline, reply };
-        if self.life.is_live() && self.wanted.matches(&waiter.topic) {
+        if self.gate.life.is_live() && self.gate.wanted.matches(&waiter.topic) {
             answer(&waiter, true);
         } else {
+            self.due = self.due.min(deadline);
             self.waiters.push(waiter);
         }
     }
@@ -275,20 +302,153 @@ impl PublisherLink {
     /// The end of the link. What was accepted and is neither sent nor dropped is unsent from now on, including what a
     /// thread puts into the queue at this very moment.
     pub(super) fn close(mut self, now: Instant, linger: Duration) {
-        self.socket.set_linger(linger);
+        self.outlet.set_linger(linger);
         drop(self.queue);
-        self.life.closed(now);
+        self.gate.life.closed(now);
     }
 }
 
-/// Numbers the message, if it wants a trailer.
-fn stamp(sequencer: &mut Sequencer, outgoing: &Outgoing) -> Option<[u8; Trailer::LENGTH]> {
-    if outgoing.trailer == 0 {
-        return None;
+impl<F: super::source::Frames> Source<F> {
+    /// Sends at most `runs` runs of messages.
+    fn send(
+        &mut self,
+        gate: &mut Gate,
+        outlet: &mut Outlet,
+        runs: usize,
+        now: Instant,
+    ) -> Result<Stopped, Broken> {
+        for _ in 0..runs {
+            if self.cleared == 0 {
+                let Some(frames) = self.frames.peek() else { return Ok(Stopped::Empty) };
+                let skipped = gate.skip(frames, now);
+                if skipped > 0 {
+                    self.frames.advance(skipped);
+                    continue;
+                }
+                (self.cleared, self.messages) = gate.clear(frames);
+            }
+            let Some(run) = self.frames.peek().and_then(|frames| frames.get(self.written..self.cleared)) else {
+                return Ok(Stopped::Empty);
+            };
+            let wrote = outlet.write(run)?;
+            let counters = &gate.shared.counters;
+            counters.transport.add(wrote.refused);
+            let gone = self.settle(wrote.bytes);
+            counters.sent.add(gone.saturating_sub(wrote.refused));
+            if self.cleared > 0 {
+                return Ok(Stopped::Full);
+            }
+        }
+        Ok(if self.is_empty() { Stopped::Empty } else { Stopped::Enough })
     }
-    let sequence = sequencer.next(outgoing.trailer, outgoing.topic())?;
-    let sent_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-    Some(Trailer { publisher: outgoing.trailer, sequence, sent_at }.encode())
+
+    /// The connection is gone: a half written message is lost with it, and those that were only numbered give their
+    /// numbers back.
+    fn break_off(&mut self, gate: &mut Gate) {
+        let lost = self.written > 0;
+        let cleared = std::mem::take(&mut self.cleared);
+        (self.messages, self.written) = (0, 0);
+        let Some(frames) = self.frames.peek() else { return };
+        let (mut at, mut first) = (0, None);
+        while at < cleared
+            && let Some(found) = frames.get(at..).and_then(outgoing::find)
+        {
+            gate.give_back(&frames[at..], &found);
+            at += found.total;
+            first = first.or(Some(found.total));
+        }
+        if lost {
+            self.frames.advance(first.unwrap_or(cleared));
+            gate.shared.counters.link_down.add(1);
+        }
+    }
+}
+
+impl Gate {
+    /// Counts the messages at the beginning of `frames` that do not pass; their bytes.
+    #[inline]
+    fn skip(&mut self, frames: &[u8], now: Instant) -> usize {
+        let live = self.life.is_live();
+        let (mut at, mut dropped) = (0, 0);
+        while let Some(rest) = frames.get(at..).filter(|rest| !rest.is_empty()) {
+            let Some(found) = outgoing::find(rest) else {
+                // Cannot be: `Outgoing` has written them. Were it so, nothing behind could be found either.
+                self.shared.counters.transport.add(1);
+                at = frames.len();
+                break;
+            };
+            if live && self.is_wanted(&rest[found.topic.clone()]) {
+                break;
+            }
+            at += found.total;
+            dropped += 1;
+        }
+        if dropped > 0 && live {
+            self.shared.counters.no_subscriber.add(dropped);
+        } else if dropped > 0 {
+            self.shared.counters.link_down.add(dropped);
+            self.complaint.complain(now, |before| {
+                let (backplane, state) = (self.shared.id, self.life.state());
+                tracing::warn!(%backplane, ?state, before, "published on a link that is down: dropped");
+            });
+        }
+        at
+    }
+
+    /// Numbers the messages at the beginning of `frames` that pass; their bytes and their number.
+    #[inline]
+    fn clear(&mut self, frames: &mut [u8]) -> (usize, u64) {
+        let (mut at, mut messages) = (0, 0);
+        while let Some(found) = frames.get(at..).and_then(outgoing::find) {
+            let message = &mut frames[at..];
+            if !self.is_wanted(&message[found.topic.clone()]) {
+                break;
+            }
+            if found.trailer.is_some() {
+                self.number(message, &found);
+            }
+            at += found.total;
+            messages += 1;
+        }
+        (at, messages)
+    }
+
+    #[inline]
+    fn is_wanted(&mut self, topic: &[u8]) -> bool {
+        if let (last, Some(wanted)) = &self.last
+            && *last == topic
+        {
+            return *wanted;
+        }
+        let wanted = self.wanted.matches(topic);
+        self.last.0.clear();
+        self.last.0.extend_from_slice(topic);
+        self.last.1 = Some(wanted);
+        wanted
+    }
+
+    /// Completes the trailer.
+    fn number(&mut self, message: &mut [u8], found: &outgoing::Found) {
+        let Some((at, trailer)) = read_trailer(message, found) else { return };
+        let topic = &message[found.topic.clone()];
+        let sequence = self.sequencer.next(trailer.publisher, topic).unwrap_or(0);
+        let sent_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        let trailer = Trailer { sequence, sent_at, ..trailer };
+        message[at..at + Trailer::LENGTH].copy_from_slice(&trailer.encode());
+    }
+
+    fn give_back(&mut self, message: &[u8], found: &outgoing::Found) {
+        if let Some((_, trailer)) = read_trailer(message, found)
+            && trailer.sequence > 0
+        {
+            self.sequencer.give_back(trailer.publisher, &message[found.topic.clone()]);
+        }
+    }
+}
+
+fn read_trailer(message: &[u8], found: &outgoing::Found) -> Option<(usize, Trailer)> {
+    let at = found.trailer?;
+    Some((at, Trailer::decode(message.get(at..found.total)?)?))
 }
 
 /// Always true, so that it can be asked for in a condition.

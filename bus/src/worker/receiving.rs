@@ -2,10 +2,12 @@
 
 use super::life::Life;
 use super::log::RateLimit;
-use crate::io::zmq::{Incoming, Monitor, Received, Signal, SubscriberSocket};
+use crate::io::zmtp::Broken;
+use crate::io::{Inlet, Received, Signal};
 use crate::message::{Arena, Message, OwnedMessage};
 use crate::shared::{BackplaneShared, BusShared};
 use crate::subscriber::{InboxSender, Put};
+use mio::{Registry, Token};
 use multiplane_core::{GapTracker, Observation, SubscriptionError, Subscriptions};
 use std::error::Error;
 use std::sync::Arc;
@@ -19,21 +21,31 @@ pub(super) const MAIN: u8 = 0;
 
 pub(crate) struct SubscriberLink {
     shared: Arc<BackplaneShared>,
-    pub(super) socket: SubscriberSocket,
-    pub(super) monitor: Monitor,
+    pub(super) inlet: Inlet,
     pub(super) life: Life,
     /// There may be something to receive.
     pub(super) hot: bool,
+    /// Something is due then.
+    pub(super) due: Instant,
     /// Who wants what.
     topics: Subscriptions<u8>,
     /// One bit per receiver with a topic here.
     listeners: u64,
-    /// libzmq was asked for more than somebody wants, so even a sole receiver's messages are matched.
+    /// The engine was asked for more than somebody wants, so even a sole receiver's messages are matched.
     widened: bool,
+    last: LastTopic,
     /// A message that some receivers (bits) still have to get when their inboxes have room.
     stash: Option<(OwnedMessage, u64)>,
     gaps: GapTracker,
     complaint: RateLimit,
+}
+
+/// For whom the last topic was: topics come in runs.
+#[derive(Default)]
+struct LastTopic {
+    topic: Vec<u8>,
+    known: bool,
+    receivers: u64,
 }
 
 /// The inboxes of a worker, by receiver.
@@ -55,19 +67,20 @@ pub(super) enum Arrival {
 impl SubscriberLink {
     pub(crate) fn new(
         shared: Arc<BackplaneShared>,
-        socket: SubscriberSocket,
-        monitor: Monitor,
+        inlet: Inlet,
         life: Life,
+        now: Instant,
     ) -> Self {
         Self {
             topics: Subscriptions::with_limit(shared.budget.subscriptions),
             shared,
-            socket,
-            monitor,
+            inlet,
             life,
             hot: true,
+            due: now,
             listeners: 0,
             widened: false,
+            last: LastTopic::default(),
             stash: None,
             gaps: GapTracker::with_limit(TRACKED_TOPICS),
             complaint: RateLimit::new(),
@@ -93,13 +106,10 @@ impl SubscriberLink {
     }
 
     pub(super) fn subscribe(&mut self, who: u8, topic: &[u8]) -> Result<(), SubscriptionError> {
+        self.last.known = false;
         if self.topics.add(topic, who)? {
-            self.widened |= crate::io::zmq::wire_prefix(topic).len() != topic.len();
-            if let Err(error) = self.socket.subscribe(topic) {
-                tracing::error!(backplane = %self.shared.id, %error, "cannot subscribe");
-            }
-            // The call may have swallowed the descriptor's signal.
-            self.hot = true;
+            self.widened |= self.inlet.widens(topic);
+            self.tell(true, topic);
         }
         self.listeners |= 1 << who;
         Ok(())
@@ -111,8 +121,9 @@ impl SubscriberLink {
     }
 
     pub(super) fn unsubscribe(&mut self, who: u8, topic: &[u8]) {
+        self.last.known = false;
         if self.topics.remove(topic, who) {
-            self.unsubscribe_wire(topic);
+            self.tell(false, topic);
         }
         if !self.topics.subscribers().any(|other| other == who) {
             self.listeners &= !(1 << who);
@@ -121,8 +132,9 @@ impl SubscriberLink {
 
     /// Takes back all that `who` wants.
     pub(super) fn detach(&mut self, who: u8) {
+        self.last.known = false;
         for topic in self.topics.remove_all(who) {
-            self.unsubscribe_wire(&topic);
+            self.tell(false, &topic);
         }
         self.listeners &= !(1 << who);
         if let Some((_, receivers)) = &mut self.stash {
@@ -131,48 +143,88 @@ impl SubscriberLink {
         }
     }
 
-    fn unsubscribe_wire(&mut self, topic: &[u8]) {
-        if let Err(error) = self.socket.unsubscribe(topic) {
-            tracing::error!(backplane = %self.shared.id, %error, "cannot unsubscribe");
-        }
+    fn tell(&mut self, subscribe: bool, topic: &[u8]) {
+        self.inlet.subscribe(subscribe, topic);
+        // A call into libzmq may have swallowed its descriptor's signal; a native link sends what it was told.
         self.hot = true;
+        self.due = self.due.min(self.life.since());
     }
 
-    /// Receives one message into `incoming` and says who gets it.
+    /// Receives one message, which [`message`](Self::message) then shows, and says who gets it.
     #[inline]
-    pub(super) fn receive(&mut self, incoming: &mut Incoming, now: Instant) -> Arrival {
-        match self.socket.recv(incoming) {
+    pub(super) fn receive(&mut self, now: Instant) -> Arrival {
+        match self.inlet.recv(now) {
+            Received::Message => {}
             Received::Empty => {
                 self.hot = false;
                 return Arrival::Empty;
             }
             Received::OneFrame => return self.malformed(now, "a single frame, no payload"),
-            Received::Message => {}
-        }
-        if std::str::from_utf8(incoming.topic()).is_err() {
-            return self.malformed(now, "the topic is not UTF-8");
-        }
-        if let Some(trailer) = incoming.trailer() {
-            match self.gaps.observe(trailer.publisher, incoming.topic(), trailer.sequence) {
-                Observation::Gap { missed } => self.shared.counters.missed.add(missed),
-                Observation::Late => self.shared.counters.late.add(1),
-                _ => {}
+            Received::Broken(broken) => {
+                self.lost(&broken, now);
+                return Arrival::Empty;
             }
         }
-        let mut receivers = 0;
-        if self.listeners.is_power_of_two() && !self.widened {
-            receivers = self.listeners;
-        } else {
-            self.topics.for_each_match(incoming.topic(), |who| receivers |= 1 << who);
+        let topic = self.inlet.topic();
+        if !self.last.known || self.last.topic != topic {
+            if std::str::from_utf8(topic).is_err() {
+                return self.malformed(now, "the topic is not UTF-8");
+            }
+            self.look_up();
         }
+        if self.inlet.trailer().is_some() {
+            self.follow();
+        }
+        let receivers = self.last.receivers;
         if receivers == 0 {
             // Unsubscribed while it was on its way.
             return Arrival::Nobody;
         }
         let counters = &self.shared.counters;
         counters.received.add(1);
-        counters.received_bytes.add((incoming.topic().len() + incoming.payload().len()) as u64);
+        counters.received_bytes.add((self.inlet.topic().len() + self.inlet.payload().len()) as u64);
         Arrival::For(receivers)
+    }
+
+    fn look_up(&mut self) {
+        let (last, topic) = (&mut self.last, self.inlet.topic());
+        last.topic.clear();
+        last.topic.extend_from_slice(topic);
+        last.known = true;
+        last.receivers = 0;
+        if self.listeners.is_power_of_two() && !self.widened {
+            last.receivers = self.listeners;
+        } else {
+            self.topics.for_each_match(topic, |who| last.receivers |= 1 << who);
+        }
+    }
+
+    /// Counts what the numbers of a publisher tell.
+    fn follow(&mut self) {
+        // A number of 0 says that the publisher had no room to count this topic.
+        let Some(trailer) = self.inlet.trailer().filter(|trailer| trailer.sequence > 0) else { return };
+        match self.gaps.observe(trailer.publisher, self.inlet.topic(), trailer.sequence) {
+            Observation::Gap { missed } => self.shared.counters.missed.add(missed),
+            Observation::Late => self.shared.counters.late.add(1),
+            _ => {}
+        }
+    }
+
+    /// The message that was received last.
+    #[inline]
+    pub(super) fn message(&self) -> Message<'_> {
+        // Checked when it was looked up.
+        let topic = std::str::from_utf8(self.inlet.topic()).unwrap_or_default();
+        Message::new(self.shared.id, topic, self.inlet.payload(), self.inlet.trailer())
+    }
+
+    /// The connection broke.
+    #[cold]
+    fn lost(&mut self, broken: &Broken, now: Instant) {
+        tracing::debug!(backplane = %self.shared.id, %broken, "a subscriber link ends");
+        self.inlet.end(now);
+        self.life.disconnected(now);
+        self.due = now;
     }
 
     #[cold]
@@ -186,26 +238,19 @@ impl SubscriberLink {
 
     /// Counts a message that a handler could not handle, and says so.
     #[cold]
-    pub(super) fn handler_failed(&mut self, topic: &str, error: &(dyn Error + Send + Sync), now: Instant) {
+    pub(super) fn handler_failed(&mut self, error: &(dyn Error + Send + Sync), now: Instant) {
         self.shared.counters.handler_errors.add(1);
+        let topic = std::str::from_utf8(self.inlet.topic()).unwrap_or_default();
         self.complaint.complain(now, |before| {
             tracing::warn!(backplane = %self.shared.id, topic, %error, before, "the handler could not handle a message");
         });
     }
 
-    /// Puts what is in `incoming` into the inboxes of `receivers`. When one has no room, the message is stashed.
-    pub(super) fn put(
-        &mut self,
-        incoming: &mut Incoming,
-        arena: &mut Arena,
-        receivers: u64,
-        inboxes: &Inboxes,
-    ) {
-        let topic = std::str::from_utf8(incoming.topic()).unwrap_or_default();
-        let message = Message::new(self.shared.id, topic, incoming.payload(), incoming.trailer());
-        let owned = match arena.keep(&message) {
+    /// Puts the message that was received last into the inboxes of `receivers`. When one has no room, it is stashed.
+    pub(super) fn put(&mut self, arena: &mut Arena, receivers: u64, inboxes: &Inboxes) {
+        let owned = match arena.keep(&self.message()) {
             Ok(owned) => owned,
-            Err(part) => part.with_payload(incoming.take_payload()),
+            Err(part) => part.with_payload(self.inlet.take_payload()),
         };
         self.put_owned(owned, receivers, inboxes);
     }
@@ -245,25 +290,41 @@ impl SubscriberLink {
         }
     }
 
-    /// Takes what the monitor signals.
-    pub(super) fn handle_signals(&mut self, now: Instant) {
-        while let Some(signal) = self.monitor.next() {
+    /// Hears what became of the connection.
+    pub(super) fn handle_signals(&mut self, registry: &Registry, token: Token, now: Instant) {
+        while let Some(signal) = self.inlet.advance(registry, token, now) {
             match signal {
-                Signal::Connected => self.life.connected(now),
+                Signal::Connected => {
+                    self.inlet.subscribe_all(self.topics.prefixes());
+                    self.life.connected(now);
+                }
                 Signal::Disconnected => self.life.disconnected(now),
                 Signal::Retried => self.life.retried(now),
-                Signal::HandshakeFailed => self.life.handshake_failed(),
+                Signal::HandshakeFailed(reason) => self.life.handshake_failed(&reason),
             }
             // libzmq sends the subscriptions again when the socket is touched.
             self.hot = true;
         }
     }
 
+    /// Does what is due.
+    pub(super) fn handle_time(&mut self, registry: &Registry, token: Token, now: Instant) {
+        self.handle_signals(registry, token, now);
+        if self.stash.is_some() {
+            self.inlet.excuse_silence(now);
+        }
+        let due = self.inlet.flush().and_then(|()| self.inlet.keep_alive(now));
+        match due {
+            Ok(due) => self.due = due.unwrap_or(now + self.shared.budget.tick),
+            Err(broken) => self.lost(&broken, now),
+        }
+    }
+
     /// The end of the link: what has arrived and nobody takes any more is counted.
-    pub(super) fn close(mut self, incoming: &mut Incoming, now: Instant) {
+    pub(super) fn close(mut self, now: Instant) {
         let mut undelivered = self.stash.take().map_or(0, |(_, receivers)| u64::from(receivers.count_ones()));
         for _ in 0..2 * self.shared.budget.high_water_mark {
-            match self.receive(incoming, now) {
+            match self.receive(now) {
                 Arrival::For(receivers) => undelivered += u64::from(receivers.count_ones()),
                 Arrival::Nobody => {}
                 Arrival::Empty => break,

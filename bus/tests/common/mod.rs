@@ -17,7 +17,7 @@ pub fn blocking_backplane(name: &str) -> Backplane {
 
 /// Small bounds, so that a test fills them.
 pub fn small() -> Budget {
-    Budget { publish_queue: 8, inbox: 8, high_water_mark: 8, ..Budget::default() }
+    Budget { publish_queue_bytes: 512, inbox: 8, high_water_mark: 8, ..Budget::default() }
 }
 
 pub fn builder(name: &str, routes: impl IntoIterator<Item = Route>) -> Builder {

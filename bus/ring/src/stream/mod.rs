@@ -313,9 +313,8 @@ impl StreamSender {
     /// Waits until there is room, or the consumer is gone, or `deadline`; `false` when that was it. There may be none any
     /// more when the caller comes: it tries again.
     #[must_use]
-    pub fn wait_for_room(&self, timeout: Option<Duration>, now: impl Fn() -> Instant) -> bool {
+    pub fn wait_for_room(&self, deadline: Option<Instant>, now: impl Fn() -> Instant) -> bool {
         let shared = &*self.shared;
-        let deadline = timeout.and_then(|timeout| now().checked_add(timeout));
         let mut guard = shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
         shared.waiting.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);

@@ -17,9 +17,9 @@ mod publisher;
 mod subscriber;
 
 pub(crate) use forwarder::{BindError, Forwarded, Forwarder, SubscriptionFlow};
-pub(crate) use monitor::{Monitor, Signal};
-pub(crate) use publisher::{Notice, PublisherSocket, TrySend};
-pub(crate) use subscriber::{Incoming, Received, SubscriberSocket};
+pub(crate) use monitor::Monitor;
+pub(crate) use publisher::{PublisherSocket, TrySend};
+pub(crate) use subscriber::{Incoming, SubscriberSocket};
 
 use multiplane_core::Budget;
 use std::os::fd::RawFd;

@@ -1,19 +1,7 @@
 use super::{Context, SocketError, descriptor, unique_endpoint};
+use crate::io::Signal;
 use std::os::fd::RawFd;
 use zmq::SocketEvent;
-
-/// What happened to a connection of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signal {
-    /// The ZMTP handshake succeeded: messages flow.
-    Connected,
-    /// The connection is gone.
-    Disconnected,
-    /// Another attempt to connect begins.
-    Retried,
-    /// The peer speaks something else.
-    HandshakeFailed,
-}
 
 /// Watches the connections of one socket.
 pub(crate) struct Monitor {
@@ -59,7 +47,9 @@ impl Monitor {
                 SocketEvent::CONNECT_RETRIED => Signal::Retried,
                 SocketEvent::HANDSHAKE_FAILED_NO_DETAIL
                 | SocketEvent::HANDSHAKE_FAILED_PROTOCOL
-                | SocketEvent::HANDSHAKE_FAILED_AUTH => Signal::HandshakeFailed,
+                | SocketEvent::HANDSHAKE_FAILED_AUTH => {
+                    Signal::HandshakeFailed("it speaks something else".to_owned())
+                }
                 _ => continue,
             };
             return Some(signal);

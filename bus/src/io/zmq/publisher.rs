@@ -1,5 +1,5 @@
 use super::{Context, Monitor, SocketError, common, descriptor, options, set_family};
-use crate::io::SYNC_MARKER;
+use crate::io::{Notice, SYNC_MARKER};
 use multiplane_core::Budget;
 use std::os::fd::RawFd;
 
@@ -17,16 +17,6 @@ pub(crate) enum TrySend {
     Sent,
     /// The high-water mark is reached; the descriptor fires when there is room.
     Full,
-}
-
-/// What the backplane says to its publishers.
-pub(crate) enum Notice<'a> {
-    /// Somebody wants topics with this prefix, and nobody did before.
-    Subscribed(&'a [u8]),
-    /// Nobody wants this prefix any more.
-    Unsubscribed(&'a [u8]),
-    /// All subscriptions of a new connection have been told.
-    Synchronised,
 }
 
 impl PublisherSocket {

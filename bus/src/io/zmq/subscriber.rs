@@ -1,4 +1,5 @@
 use super::{Context, Monitor, SocketError, common, descriptor, set_family, wire_prefix};
+use crate::io::Received;
 use bytes::Bytes;
 use multiplane_core::{Budget, Trailer};
 use std::os::fd::RawFd;
@@ -7,16 +8,6 @@ use std::os::fd::RawFd;
 pub(crate) struct SubscriberSocket {
     socket: zmq::Socket,
     fd: RawFd,
-}
-
-/// What a receive found.
-pub(crate) enum Received {
-    /// A message, in the [`Incoming`].
-    Message,
-    /// Nothing now; the descriptor will fire.
-    Empty,
-    /// A single frame: a topic without a payload.
-    OneFrame,
 }
 
 /// Where messages are received into; reused, so that receiving allocates nothing here.

@@ -1,0 +1,178 @@
+//! What the two ends have in common: a wire, and a session on each of its connections.
+
+use super::inbound::{Filled, Inbound};
+use super::session::{Broken, Session};
+use super::wire::{Notice, Wire};
+use crate::io::Signal;
+use crate::worker::after;
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Registry, Token};
+use multiplane_codec::zmtp::SocketType;
+use multiplane_core::Budget;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(super) struct Link {
+    kind: SocketType,
+    budget: Arc<Budget>,
+    wire: Wire,
+    session: Option<Session>,
+    /// The buffer of the last session.
+    spare: Option<Inbound>,
+    /// Until when the handshake must be done.
+    deadline: Instant,
+}
+
+impl Link {
+    pub(super) fn new(
+        kind: SocketType,
+        endpoint: &str,
+        budget: &Arc<Budget>,
+        wake: Arc<dyn Fn() + Send + Sync>,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let wire = Wire::new(endpoint, budget, wake, now)?;
+        Ok(Self { kind, budget: budget.clone(), wire, session: None, spare: None, deadline: now })
+    }
+
+    pub(super) fn handle_event(&mut self, event: &Event) {
+        self.wire.handle_event(event);
+    }
+
+    /// The session and its stream, past the handshake.
+    #[inline]
+    pub(super) fn live(&mut self) -> Option<(&mut Session, &mut TcpStream)> {
+        let session = self.session.as_mut().filter(|session| session.peer().is_some())?;
+        Some((session, self.wire.stream()?))
+    }
+
+    #[inline]
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// Whether a read may find something.
+    #[inline]
+    pub(super) fn is_readable(&self) -> bool {
+        self.wire.readable
+    }
+
+    #[inline]
+    pub(super) fn is_writable(&self) -> bool {
+        self.wire.writable
+    }
+
+    /// The stream takes nothing more until it says so.
+    #[inline]
+    pub(super) fn is_full(&mut self) {
+        self.wire.writable = false;
+    }
+
+    /// Reads once; whether anything came.
+    #[inline]
+    pub(super) fn read(&mut self, now: Instant) -> Result<bool, Broken> {
+        if !self.wire.readable {
+            return Ok(false);
+        }
+        let (Some(session), Some(stream)) = (&mut self.session, self.wire.stream()) else { return Ok(false) };
+        let filled = session.read_from(stream, now)?;
+        if filled != Filled::More {
+            self.wire.read_all();
+        }
+        Ok(filled != Filled::Nothing)
+    }
+
+    /// Writes the commands that wait; whether none waits any more.
+    pub(super) fn write_control(&mut self) -> Result<bool, Broken> {
+        let writable = self.wire.writable;
+        let (Some(session), Some(stream)) = (&mut self.session, self.wire.stream()) else { return Ok(false) };
+        if !session.has_control() || !writable {
+            return Ok(!session.has_control());
+        }
+        let all = session.write_control(stream)?;
+        self.wire.writable = all;
+        Ok(all)
+    }
+
+    /// Goes on with connecting and shaking hands.
+    pub(super) fn advance(&mut self, registry: &Registry, token: Token, now: Instant) -> Option<Signal> {
+        match self.wire.advance(registry, token, now) {
+            Some(Notice::Open) => {
+                let inbound = self.spare.take().unwrap_or_else(Inbound::new);
+                self.session = Some(Session::start(self.kind, inbound, now));
+                self.deadline = after(now, self.budget.handshake_deadline);
+            }
+            Some(Notice::Retried) => return Some(Signal::Retried),
+            None => {}
+        }
+        if self.session.as_ref().is_none_or(|session| session.peer().is_some()) {
+            return None;
+        }
+        match self.shake_hands(now) {
+            Ok(true) => {
+                self.wire.worth_it();
+                Some(Signal::Connected)
+            }
+            Ok(false) if now >= self.deadline => {
+                let waited = self.budget.handshake_deadline.as_secs();
+                self.end(now);
+                Some(Signal::HandshakeFailed(format!("it has not said hello for {waited} seconds")))
+            }
+            Ok(false) => None,
+            Err(broken) => {
+                self.end(now);
+                // Nobody there yet is no news; a stranger is.
+                let stranger = matches!(broken, Broken::Refused(_));
+                stranger.then(|| Signal::HandshakeFailed(broken.to_string()))
+            }
+        }
+    }
+
+    fn shake_hands(&mut self, now: Instant) -> Result<bool, Broken> {
+        loop {
+            self.write_control()?;
+            let Some(session) = &mut self.session else { return Ok(false) };
+            let done = session.shake_hands();
+            if !matches!(done, Ok(None)) {
+                // Also a refusal tells the peer why.
+                let told = self.write_control();
+                done?;
+                told?;
+                return Ok(true);
+            }
+            if !self.read(now)? {
+                self.write_control()?;
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Ends the connection, if there is one. The next attempt follows by itself.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.spare = self.session.take().map(|session| session.inbound).or(self.spare.take());
+        self.wire.fail(now);
+    }
+
+    /// Asks for a sign of life when it is time; when to look again.
+    pub(super) fn keep_alive(&mut self, now: Instant) -> Result<Option<Instant>, Broken> {
+        let Some(session) = &mut self.session else { return Ok(self.wire.due()) };
+        if session.peer().is_none() {
+            return Ok(Some(self.deadline));
+        }
+        let due = session.keep_alive(now)?;
+        self.write_control()?;
+        Ok(due)
+    }
+
+    /// When to call [`advance`](Self::advance) if nothing happens before.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let shaking = self.session.as_ref().filter(|session| session.peer().is_none());
+        shaking.map(|_| self.deadline).or(self.wire.due())
+    }
+
+    pub(super) fn excuse_silence(&mut self, now: Instant) {
+        self.session.iter_mut().for_each(|session| session.excuse_silence(now));
+    }
+}

@@ -1,0 +1,110 @@
+use super::link::Link;
+use super::session::{Broken, write_some};
+use crate::io::{Notice, SYNC_MARKER, Signal};
+use mio::event::Event;
+use mio::{Registry, Token};
+use multiplane_codec::zmtp::SocketType;
+use multiplane_codec::zmtp::command::{self, Command};
+use multiplane_codec::zmtp::frame::{Found, find};
+use multiplane_core::Budget;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The link on which a component publishes: an `XPUB` that writes the publish queue's own memory to the socket.
+pub(crate) struct PublisherWire {
+    link: Link,
+    limit: usize,
+}
+
+impl PublisherWire {
+    pub(crate) fn new(
+        endpoint: &str,
+        budget: &Arc<Budget>,
+        wake: Arc<dyn Fn() + Send + Sync>,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let link = Link::new(SocketType::XPub, endpoint, budget, wake, now)?;
+        Ok(Self { link, limit: budget.subscription_topic_bytes + 64 })
+    }
+
+    pub(crate) fn handle_event(&mut self, event: &Event) {
+        self.link.handle_event(event);
+    }
+
+    /// Goes on with connecting.
+    pub(crate) fn advance(&mut self, registry: &Registry, token: Token, now: Instant) -> Option<Signal> {
+        self.link.advance(registry, token, now)
+    }
+
+    /// When to call [`advance`](Self::advance) if nothing happens before.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.link.due()
+    }
+
+    /// The connection is no more.
+    pub(crate) fn end(&mut self, now: Instant) {
+        self.link.end(now);
+    }
+
+    /// Writes whole messages or what is left of them; how much of it the stream took.
+    #[inline]
+    pub(crate) fn write(&mut self, frames: &[u8]) -> Result<usize, Broken> {
+        let mut written = 0;
+        while written < frames.len() && self.link.is_writable() {
+            let Some((_, stream)) = self.link.live() else { return Ok(written) };
+            match write_some(stream, &frames[written..])? {
+                0 => self.link.is_full(),
+                more => written += more,
+            }
+        }
+        Ok(written)
+    }
+
+    /// Sends what answers wait; never in the middle of a message, which the caller sees to.
+    pub(crate) fn flush(&mut self) -> Result<(), Broken> {
+        self.link.write_control().map(|_| ())
+    }
+
+    /// Hears what the backplane says about its subscribers; whether it said anything.
+    pub(crate) fn hear(&mut self, now: Instant, mut visit: impl FnMut(Notice<'_>)) -> Result<bool, Broken> {
+        let mut heard = false;
+        loop {
+            while let Some((session, _)) = self.link.live() {
+                let input = session.inbound.bytes();
+                let (total, command) = match find(input, self.limit).map_err(Broken::protocol)? {
+                    Found::Incomplete => break,
+                    Found::Command { body, total } => match command::parse(&input[body..total]) {
+                        None => return Err(Broken::Protocol("a command that is none".to_owned())),
+                        Some(Command::Subscribe(topic)) => (total, tell(true, topic, &mut visit)),
+                        Some(Command::Cancel(topic)) => (total, tell(false, topic, &mut visit)),
+                        Some(_) => (total, Some(input[body..total].to_vec())),
+                    },
+                    // The form of ZMTP 3.0, and of an XSUB at any version.
+                    Found::Message { topic, topic_length, total } => match input[topic..topic + topic_length] {
+                        [1, ref topic @ ..] => (total, tell(true, topic, &mut visit)),
+                        [0, ref topic @ ..] => (total, tell(false, topic, &mut visit)),
+                        _ => (total, None),
+                    },
+                };
+                heard = true;
+                session.inbound.consume(total);
+                if let Some(command) = command.as_deref().and_then(command::parse) {
+                    session.obey(&command)?;
+                }
+            }
+            if !self.link.is_readable() || !self.link.read(now)? {
+                return Ok(heard);
+            }
+        }
+    }
+}
+
+fn tell(subscribe: bool, topic: &[u8], visit: &mut impl FnMut(Notice<'_>)) -> Option<Vec<u8>> {
+    match (subscribe, topic) {
+        (true, SYNC_MARKER) => visit(Notice::Synchronised),
+        (true, topic) => visit(Notice::Subscribed(topic)),
+        (false, topic) => visit(Notice::Unsubscribed(topic)),
+    }
+    None
+}
