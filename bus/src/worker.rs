@@ -434,10 +434,10 @@ impl Worker {
     }
 
     fn close(mut self, now: Instant) {
-        let linger = self.closing.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(now));
+        let deadline = self.closing.unwrap_or(now);
         self.end_handler(Err(BusError::Closed));
         for link in self.publishers {
-            link.close(now, linger);
+            link.close(now, deadline);
         }
         for link in self.subscribers {
             link.close(now);
@@ -468,6 +468,12 @@ pub(crate) fn poll(items: &mut [PollItem<'_>], sleep: Duration) -> Result<bool, 
         Err(zmq::Error::EINTR) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Waits until there is something to read, at most `sleep`.
+pub(crate) fn wait_readable(fd: std::os::fd::RawFd, sleep: Duration) {
+    // Whatever the outcome, the caller looks for itself.
+    let _ = poll(&mut [PollItem::from_fd(fd, POLLIN)], sleep);
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -31,10 +31,10 @@ fn files() -> Vec<File> {
         for entry in folder.read_dir().unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
-            if path.is_dir() {
-                if !["target", ".git", "__pycache__", "proptest-regressions"].contains(&name) {
-                    walk(&path, files);
-                }
+            if ["target", ".git", "__pycache__", "proptest-regressions"].contains(&name) {
+                continue;
+            } else if path.is_dir() {
+                walk(&path, files);
             } else if let Ok(text) = std::fs::read_to_string(&path) {
                 let path = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
                 files.push(File { path, text });

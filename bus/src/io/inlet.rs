@@ -85,9 +85,9 @@ impl Inlet {
     }
 
     /// A reconnected peer has forgotten what was wanted: tells it all, if the engine does not do so by itself.
-    pub(crate) fn subscribe_all<'a>(&mut self, topics: impl Iterator<Item = &'a [u8]>) {
+    pub(crate) fn subscribe_all(&mut self, topics: impl Iterator<Item = Vec<u8>>) {
         if let Inlet::Native(wire) = self {
-            topics.for_each(|topic| wire.subscribe(true, topic));
+            topics.for_each(|topic| wire.subscribe(true, &topic));
         }
     }
 

@@ -6,7 +6,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The publishing end of a link, on either engine.
 pub(crate) enum Outlet {
@@ -95,10 +95,12 @@ impl Outlet {
         }
     }
 
-    /// How long closing may take to flush what the engine holds.
-    pub(crate) fn set_linger(&self, linger: Duration) {
-        if let Outlet::Libzmq(zmq) = self {
-            zmq.socket.set_linger(linger);
+    /// Closes when the backplane has taken all that was written, or at the deadline.
+    pub(crate) fn finish(&mut self, now: Instant, deadline: Instant) {
+        match self {
+            Outlet::Native(wire) => wire.finish(deadline),
+            // The engine's own threads go on after the socket is closed.
+            Outlet::Libzmq(zmq) => zmq.socket.set_linger(deadline.saturating_duration_since(now)),
         }
     }
 }

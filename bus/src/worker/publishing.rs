@@ -301,9 +301,9 @@ impl PublisherLink {
 
     /// The end of the link. What was accepted and is neither sent nor dropped is unsent from now on, including what a
     /// thread puts into the queue at this very moment.
-    pub(super) fn close(mut self, now: Instant, linger: Duration) {
-        self.outlet.set_linger(linger);
+    pub(super) fn close(mut self, now: Instant, deadline: Instant) {
         drop(self.queue);
+        self.outlet.finish(now, deadline);
         self.gate.life.closed(now);
     }
 }

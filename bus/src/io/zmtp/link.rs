@@ -70,6 +70,12 @@ impl Link {
         self.wire.writable = false;
     }
 
+    /// What has come is of no interest any more, and something may come without an event.
+    pub(super) fn ignore_input(&mut self) {
+        self.wire.readable = true;
+        self.session.iter_mut().for_each(|session| session.inbound.clear());
+    }
+
     /// Reads once; whether anything came.
     #[inline]
     pub(super) fn read(&mut self, now: Instant) -> Result<bool, Broken> {

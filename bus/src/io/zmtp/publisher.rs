@@ -1,6 +1,7 @@
 use super::link::Link;
 use super::session::{Broken, write_some};
 use crate::io::{Notice, SYNC_MARKER, Signal};
+use crate::worker::{now, wait_readable};
 use mio::event::Event;
 use mio::{Registry, Token};
 use multiplane_codec::zmtp::SocketType;
@@ -8,6 +9,8 @@ use multiplane_codec::zmtp::command::{self, Command};
 use multiplane_codec::zmtp::frame::{Found, find};
 use multiplane_core::Budget;
 use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -64,6 +67,26 @@ impl PublisherWire {
     /// Sends what answers wait; never in the middle of a message, which the caller sees to.
     pub(crate) fn flush(&mut self) -> Result<(), Broken> {
         self.link.write_control().map(|_| ())
+    }
+
+    /// Says that nothing more comes, and waits until the backplane has taken all and hung up, or for the deadline. A socket
+    /// that is closed with something unread would be reset, and what is on its way with it.
+    pub(crate) fn finish(&mut self, deadline: Instant) {
+        if self.link.live().is_none_or(|(_, stream)| stream.shutdown(Shutdown::Write).is_err()) {
+            return;
+        }
+        loop {
+            let now = now();
+            self.link.ignore_input();
+            match self.link.read(now) {
+                Ok(true) => {}
+                Ok(false) if now < deadline => {
+                    let Some((_, stream)) = self.link.live() else { return };
+                    wait_readable(stream.as_raw_fd(), deadline.saturating_duration_since(now));
+                }
+                Ok(false) | Err(_) => return,
+            }
+        }
     }
 
     /// Hears what the backplane says about its subscribers; whether it said anything.
