@@ -180,9 +180,8 @@ impl Builder {
     ) -> Result<(Arc<BusShared>, Vec<Share>), StartError> {
         let routes = routing.routes();
         let workers = self.workers.clamp(1, MAX_WORKERS).min(routes.len());
-        let mut shares = (0..workers)
-            .map(|index| open_worker(index, workers, routes))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut shares =
+            (0..workers).map(|index| open_worker(index, workers, routes)).collect::<Result<Vec<_>, _>>()?;
         let mut backplanes = Vec::with_capacity(routes.len());
         for (index, route) in routes.iter().enumerate() {
             let share = &mut shares[index % workers];
@@ -278,7 +277,8 @@ fn open_backplane(
         let refused = |error: &dyn ToString| refused(Direction::Publish, error);
         let outlet = match context {
             None => Outlet::Native(Box::new(
-                PublisherWire::new(&side.endpoint, budget, wake.clone(), now).map_err(|error| refused(&error))?,
+                PublisherWire::new(&side.endpoint, budget, wake.clone(), now)
+                    .map_err(|error| refused(&error))?,
             )),
             Some(context) => {
                 let (socket, monitor) = PublisherSocket::connect(context, &side.endpoint, budget)

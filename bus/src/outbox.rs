@@ -2,8 +2,8 @@
 
 use crate::error::{BusError, PublishError};
 use crate::message::BackplaneId;
-use crate::publisher::Publisher;
 use crate::outgoing::{Outgoing, with_payload};
+use crate::publisher::Publisher;
 use crate::shared::BusShared;
 use crate::worker::PublisherLink;
 use crate::worker::{subscribe, unsubscribe};

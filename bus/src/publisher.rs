@@ -155,7 +155,10 @@ impl Publisher {
         payload: &T,
         patience: Patience,
     ) -> Result<(), PublishError> {
-        let encoded = with_payload(|buffer| Ok(encode::to(buffer, payload)?), |bytes| Ok(self.submit(topic, bytes, patience)));
+        let encoded = with_payload(
+            |buffer| Ok(encode::to(buffer, payload)?),
+            |bytes| Ok(self.submit(topic, bytes, patience)),
+        );
         encoded.unwrap_or_else(|error| {
             self.shared.counters.refused.add_shared(1);
             Err(error)
@@ -166,11 +169,11 @@ impl Publisher {
     fn submit(&self, topic: &str, payload: &[u8], patience: Patience) -> Result<(), PublishError> {
         let shared = &*self.shared;
         let Some(side) = &shared.publish else { return Err(PublishError::Closed) };
-        let sent = Outgoing::new(topic, payload, self.trailer, &shared.budget).and_then(|message| {
-            match side.try_push(&message, shared.id.name()) {
-                Err(PublishError::Full { .. }) => self.push_with(side, &message, patience),
-                other => other,
-            }
+        let sent = Outgoing::new(topic, payload, self.trailer, &shared.budget).and_then(|message| match side
+            .try_push(&message, shared.id.name())
+        {
+            Err(PublishError::Full { .. }) => self.push_with(side, &message, patience),
+            other => other,
         });
         if sent.is_err() {
             shared.counters.refused.add_shared(1);

@@ -113,7 +113,11 @@ impl PublishSide {
 
     /// Puts a message into the queue if there is room now.
     #[inline]
-    pub(crate) fn try_push(&self, message: &Outgoing<'_>, backplane: &'static str) -> Result<(), PublishError> {
+    pub(crate) fn try_push(
+        &self,
+        message: &Outgoing<'_>,
+        backplane: &'static str,
+    ) -> Result<(), PublishError> {
         let parts = message.parts();
         let pushed = if message.length() <= self.queue.inline_limit() {
             self.queue.try_send(&parts)

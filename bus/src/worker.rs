@@ -128,7 +128,7 @@ impl Worker {
             }
             if now >= next_tick {
                 next_tick = after(now, self.bus.budget.tick);
-                self.tick();
+                self.tick(now);
             }
             let deadline = self.handle_time(gathered.poll.registry(), now).min(next_tick);
             if self.is_done(now) {
@@ -378,9 +378,13 @@ impl Worker {
         }
     }
 
-    /// A safety net under the edge-triggered descriptors of libzmq: all sockets are looked at, a few times a second.
-    fn tick(&mut self) {
-        for link in &mut self.subscribers {
+    /// A few times a second: asks peers that are silent for a sign of life, and, as a safety net under the edge-triggered
+    /// descriptors of libzmq, looks at all its sockets.
+    fn tick(&mut self, now: Instant) {
+        for slot in 0..self.subscribers.len() {
+            let held = self.subscribers[slot].hot && !self.may_drain(slot);
+            let link = &mut self.subscribers[slot];
+            link.keep_alive(held, now);
             link.hot |= link.inlet.touch();
         }
         for link in self.publishers.iter_mut().filter(|link| matches!(link.outlet, Outlet::Libzmq(_))) {

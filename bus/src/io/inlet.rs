@@ -43,11 +43,19 @@ impl Inlet {
         }
     }
 
-    /// Looks after what is due; when to look again.
-    pub(crate) fn keep_alive(&mut self, now: Instant) -> Result<Option<Instant>, Broken> {
+    /// When to call [`advance`](Self::advance) if nothing happens before.
+    pub(crate) fn due(&self) -> Option<Instant> {
         match self {
-            Inlet::Native(wire) => Ok(wire.keep_alive(now)?.into_iter().chain(wire.due()).min()),
-            Inlet::Libzmq(_) => Ok(None),
+            Inlet::Native(wire) => wire.due(),
+            Inlet::Libzmq(_) => None,
+        }
+    }
+
+    /// Asks a peer that is silent for a sign of life, or gives it up.
+    pub(crate) fn keep_alive(&mut self, now: Instant) -> Result<(), Broken> {
+        match self {
+            Inlet::Native(wire) => wire.keep_alive(now),
+            Inlet::Libzmq(_) => Ok(()),
         }
     }
 

@@ -1,7 +1,9 @@
 //! A link to a publisher port: what the component sends.
 
+use super::after;
 use super::life::Life;
 use super::log::RateLimit;
+use super::receiving::FAR;
 use super::source::{Outbound, Source};
 use crate::error::PublishError;
 use crate::io::zmtp::Broken;
@@ -123,7 +125,12 @@ impl PublisherLink {
 
     /// Takes a message of an outbox; it leaves at the end of the turn, together with what else there is. When there is
     /// no room it waits, if the caller wants that and not too much waits already.
-    pub(crate) fn offer(&mut self, message: &Outgoing<'_>, keep: bool, now: Instant) -> Result<(), PublishError> {
+    pub(crate) fn offer(
+        &mut self,
+        message: &Outgoing<'_>,
+        keep: bool,
+        now: Instant,
+    ) -> Result<(), PublishError> {
         let limit = self.gate.shared.budget.publish_queue_bytes;
         let waits = self.outbox.frames.length();
         let held = self.blocked || self.synchronising.is_some();
@@ -285,7 +292,7 @@ impl PublisherLink {
         let waiting = self.waiters.iter().map(|waiter| waiter.deadline);
         let grace = self.synchronising.map(|since| since + SYNCHRONISATION_GRACE);
         let due = waiting.chain(grace).chain(self.outlet.due()).min();
-        self.due = due.unwrap_or(now + self.gate.shared.budget.tick);
+        self.due = due.unwrap_or(after(now, FAR));
     }
 
     /// Answers when somebody wants `topic`, or at the deadline.
@@ -327,7 +334,8 @@ impl<F: super::source::Frames> Source<F> {
                 }
                 (self.cleared, self.messages) = gate.clear(frames);
             }
-            let Some(run) = self.frames.peek().and_then(|frames| frames.get(self.written..self.cleared)) else {
+            let Some(run) = self.frames.peek().and_then(|frames| frames.get(self.written..self.cleared))
+            else {
                 return Ok(Stopped::Empty);
             };
             let wrote = outlet.write(run)?;

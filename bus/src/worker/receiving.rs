@@ -1,5 +1,6 @@
 //! A link to a subscriber port: what the component receives.
 
+use super::after;
 use super::life::Life;
 use super::log::RateLimit;
 use crate::io::zmtp::Broken;
@@ -11,10 +12,13 @@ use mio::{Registry, Token};
 use multiplane_core::{GapTracker, Observation, SubscriptionError, Subscriptions};
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// (publisher, topic) pairs whose sequence numbers are followed; gaps of further ones are not seen.
 const TRACKED_TOPICS: usize = 65_536;
+
+/// When a link without a deadline is looked at anyway.
+pub(super) const FAR: Duration = Duration::from_secs(3600);
 
 /// Bit of the receiver of the routing specification's topics.
 pub(super) const MAIN: u8 = 0;
@@ -65,12 +69,7 @@ pub(super) enum Arrival {
 }
 
 impl SubscriberLink {
-    pub(crate) fn new(
-        shared: Arc<BackplaneShared>,
-        inlet: Inlet,
-        life: Life,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<BackplaneShared>, inlet: Inlet, life: Life, now: Instant) -> Self {
         Self {
             topics: Subscriptions::with_limit(shared.budget.subscriptions),
             shared,
@@ -310,13 +309,18 @@ impl SubscriberLink {
     /// Does what is due.
     pub(super) fn handle_time(&mut self, registry: &Registry, token: Token, now: Instant) {
         self.handle_signals(registry, token, now);
-        if self.stash.is_some() {
-            self.inlet.excuse_silence(now);
+        self.due = self.inlet.due().unwrap_or(after(now, FAR));
+        if let Err(broken) = self.inlet.flush() {
+            self.lost(&broken, now);
         }
-        let due = self.inlet.flush().and_then(|()| self.inlet.keep_alive(now));
-        match due {
-            Ok(due) => self.due = due.unwrap_or(now + self.shared.budget.tick),
-            Err(broken) => self.lost(&broken, now),
+    }
+
+    /// Looks whether the backplane is alive. `held`: something has come that nobody takes now, so silence means nothing.
+    pub(super) fn keep_alive(&mut self, held: bool, now: Instant) {
+        if held {
+            self.inlet.excuse_silence(now);
+        } else if let Err(broken) = self.inlet.keep_alive(now) {
+            self.lost(&broken, now);
         }
     }
 

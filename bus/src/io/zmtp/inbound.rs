@@ -141,7 +141,9 @@ mod tests {
             let (mut inbound, mut next, mut seen) = (Inbound::new(), 0u8, 0);
             loop {
                 let filled = inbound.read_from(&mut stream).unwrap();
-                while inbound.bytes().len() >= handle || (filled == Filled::Nothing && !inbound.bytes().is_empty()) {
+                while inbound.bytes().len() >= handle
+                    || (filled == Filled::Nothing && !inbound.bytes().is_empty())
+                {
                     let part = &inbound.bytes()[..handle.min(inbound.bytes().len())];
                     for byte in part {
                         assert_eq!(*byte, next);

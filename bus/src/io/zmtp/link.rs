@@ -161,15 +161,11 @@ impl Link {
         self.wire.fail(now);
     }
 
-    /// Asks for a sign of life when it is time; when to look again.
-    pub(super) fn keep_alive(&mut self, now: Instant) -> Result<Option<Instant>, Broken> {
-        let Some(session) = &mut self.session else { return Ok(self.wire.due()) };
-        if session.peer().is_none() {
-            return Ok(Some(self.deadline));
-        }
-        let due = session.keep_alive(now)?;
-        self.write_control()?;
-        Ok(due)
+    /// Asks a peer that is silent for a sign of life, or gives it up.
+    pub(super) fn keep_alive(&mut self, now: Instant) -> Result<(), Broken> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        session.keep_alive(now)?;
+        self.write_control().map(|_| ())
     }
 
     /// When to call [`advance`](Self::advance) if nothing happens before.

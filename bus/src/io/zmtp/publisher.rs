@@ -104,7 +104,8 @@ impl PublisherWire {
                         Some(_) => (total, Some(input[body..total].to_vec())),
                     },
                     // The form of ZMTP 3.0, and of an XSUB at any version.
-                    Found::Message { topic, topic_length, total } => match input[topic..topic + topic_length] {
+                    Found::Message { topic, topic_length, total } => match input[topic..topic + topic_length]
+                    {
                         [1, ref topic @ ..] => (total, tell(true, topic, &mut visit)),
                         [0, ref topic @ ..] => (total, tell(false, topic, &mut visit)),
                         _ => (total, None),

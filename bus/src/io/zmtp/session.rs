@@ -122,23 +122,21 @@ impl Session {
         Ok(true)
     }
 
-    /// Asks for a sign of life when it is time, or gives up; when to look again.
-    pub(super) fn keep_alive(&mut self, now: Instant) -> Result<Option<Instant>, Broken> {
+    /// Asks for a sign of life when it is time, or gives up.
+    pub(super) fn keep_alive(&mut self, now: Instant) -> Result<(), Broken> {
         // A peer of 3.0 does not know the question.
         if self.peer().is_none_or(|peer| peer.minor < 1) {
-            return Ok(None);
+            return Ok(());
         }
-        if let Some(pinged) = self.pinged {
-            let dead = pinged + (DEAD_AFTER - PING_AFTER);
-            return if now >= dead { Err(Broken::Silent) } else { Ok(Some(dead)) };
+        match self.pinged {
+            Some(pinged) if now >= pinged + (DEAD_AFTER - PING_AFTER) => return Err(Broken::Silent),
+            None if now >= self.heard + PING_AFTER => {
+                command::write_ping(&mut self.control, 0, b"");
+                self.pinged = Some(now);
+            }
+            _ => {}
         }
-        let due = self.heard + PING_AFTER;
-        if now < due {
-            return Ok(Some(due));
-        }
-        command::write_ping(&mut self.control, 0, b"");
-        self.pinged = Some(now);
-        Ok(Some(now + (DEAD_AFTER - PING_AFTER)))
+        Ok(())
     }
 
     /// While nobody reads, silence means nothing.

@@ -88,8 +88,8 @@ impl SubscriberWire {
         self.link.write_control().map(|_| ())
     }
 
-    /// Looks whether the peer lives; when to look again.
-    pub(crate) fn keep_alive(&mut self, now: Instant) -> Result<Option<Instant>, Broken> {
+    /// Asks a peer that is silent for a sign of life, or gives it up.
+    pub(crate) fn keep_alive(&mut self, now: Instant) -> Result<(), Broken> {
         self.link.keep_alive(now)
     }
 
@@ -160,7 +160,9 @@ impl SubscriberWire {
             } else if total > input.len() {
                 if total > self.limit {
                     let limit = self.limit;
-                    return Err(Broken::Protocol(format!("a message of {total} bytes is over the limit of {limit}")));
+                    return Err(Broken::Protocol(format!(
+                        "a message of {total} bytes is over the limit of {limit}"
+                    )));
                 }
                 return Ok(None);
             }

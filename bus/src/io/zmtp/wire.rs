@@ -58,7 +58,8 @@ impl Wire {
         wake: Arc<dyn Fn() + Send + Sync>,
         now: Instant,
     ) -> io::Result<Self> {
-        let wrong = || io::Error::new(io::ErrorKind::InvalidInput, format!("{endpoint} is no tcp://HOST:PORT"));
+        let wrong =
+            || io::Error::new(io::ErrorKind::InvalidInput, format!("{endpoint} is no tcp://HOST:PORT"));
         let (host, port) =
             endpoint.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':')).ok_or_else(wrong)?;
         let port = port.parse().map_err(|_| wrong())?;
@@ -97,12 +98,7 @@ impl Wire {
     }
 
     /// Goes on with connecting.
-    pub(super) fn advance(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        now: Instant,
-    ) -> Option<Notice> {
+    pub(super) fn advance(&mut self, registry: &Registry, token: Token, now: Instant) -> Option<Notice> {
         match &mut self.phase {
             Phase::Waiting(until) if now < *until => None,
             Phase::Waiting(_) => {
@@ -126,7 +122,8 @@ impl Wire {
                 if !self.writable {
                     return None;
                 }
-                if let Phase::Connecting(stream, _) = std::mem::replace(&mut self.phase, Phase::Waiting(now)) {
+                if let Phase::Connecting(stream, _) = std::mem::replace(&mut self.phase, Phase::Waiting(now))
+                {
                     self.phase = Phase::Open(stream);
                 }
                 self.readable = true;
