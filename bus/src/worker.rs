@@ -197,6 +197,9 @@ impl Worker {
                         link.handle_signals(registry, token(n, RECEIVE), now);
                         link.due = now;
                     }
+                    if event.is_read_closed() || !self.may_drain(n) {
+                        self.subscribers[n].look(now);
+                    }
                 }
                 // Also the wake-up, which is no link's: what it is for stands in the ready set.
                 _ => {

@@ -107,6 +107,14 @@ impl Inlet {
         }
     }
 
+    /// Notices what becomes of the peer while nobody takes messages.
+    pub(crate) fn look(&mut self, now: Instant) -> Result<(), Broken> {
+        match self {
+            Inlet::Native(wire) => wire.look(now),
+            Inlet::Libzmq(_) => Ok(()),
+        }
+    }
+
     /// A look that needs no event; whether there may be something to receive.
     pub(crate) fn touch(&self) -> bool {
         match self {

@@ -223,7 +223,7 @@ impl SubscriberLink {
         tracing::debug!(backplane = %self.shared.id, %broken, "a subscriber link ends");
         self.inlet.end(now);
         self.life.disconnected(now);
-        self.due = now;
+        (self.due, self.hot) = (now, true);
     }
 
     #[cold]
@@ -311,6 +311,13 @@ impl SubscriberLink {
         self.handle_signals(registry, token, now);
         self.due = self.inlet.due().unwrap_or(after(now, FAR));
         if let Err(broken) = self.inlet.flush() {
+            self.lost(&broken, now);
+        }
+    }
+
+    /// Notices what becomes of the backplane while nobody takes messages.
+    pub(super) fn look(&mut self, now: Instant) {
+        if let Err(broken) = self.inlet.look(now) {
             self.lost(&broken, now);
         }
     }

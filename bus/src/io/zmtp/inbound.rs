@@ -36,6 +36,24 @@ impl Inbound {
         Self { bytes: vec![0; SMALL], at: 0, filled: 0 }
     }
 
+    /// One that is not read into.
+    pub(super) fn empty() -> Self {
+        Self { bytes: Vec::new(), at: 0, filled: 0 }
+    }
+
+    /// Takes over what another has read.
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.at);
+        self.bytes.truncate(self.filled - self.at);
+        self.bytes.extend_from_slice(bytes);
+        (self.at, self.filled) = (0, self.bytes.len());
+    }
+
+    /// Takes a [`consume`](Self::consume) back.
+    pub(super) fn unread(&mut self, bytes: usize) {
+        self.at = self.at.saturating_sub(bytes);
+    }
+
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(self.at..self.filled).unwrap_or_default()

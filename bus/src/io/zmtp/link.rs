@@ -59,6 +59,21 @@ impl Link {
         self.wire.readable
     }
 
+    /// Bytes that are read and not handled.
+    pub(super) fn waiting(&self) -> usize {
+        self.session.as_ref().map_or(0, |session| session.inbound.bytes().len())
+    }
+
+    /// Takes the handling of the last bytes back.
+    pub(super) fn unread(&mut self, bytes: usize) {
+        self.session.iter_mut().for_each(|session| session.inbound.unread(bytes));
+    }
+
+    /// Whether the peer will send nothing more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.wire.has_ended()
+    }
+
     #[inline]
     pub(super) fn is_writable(&self) -> bool {
         self.wire.writable

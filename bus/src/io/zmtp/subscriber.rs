@@ -1,3 +1,4 @@
+use super::inbound::Inbound;
 use super::link::Link;
 use super::session::Broken;
 use crate::io::{Received, Signal};
@@ -6,7 +7,7 @@ use mio::event::Event;
 use mio::{Registry, Token};
 use multiplane_codec::zmtp::SocketType;
 use multiplane_codec::zmtp::command;
-use multiplane_codec::zmtp::frame::{Found, Header, find_from};
+use multiplane_codec::zmtp::frame::{self, Header, find_from};
 use multiplane_core::{Budget, Trailer};
 use std::io;
 use std::ops::Range;
@@ -23,7 +24,14 @@ pub(crate) struct SubscriberWire {
     trailer: Option<Trailer>,
     /// How much of the first message that has not all come is known already.
     scanned: usize,
+    /// What came on former connections and nobody has taken yet.
+    leftover: Inbound,
+    /// The present message lies there.
+    is_left_over: bool,
 }
+
+/// Bytes that former connections may leave behind: what a socket's receive buffer holds, and some more.
+const LEFTOVER: usize = 16 * 1024 * 1024;
 
 impl SubscriberWire {
     pub(crate) fn new(
@@ -33,7 +41,16 @@ impl SubscriberWire {
         now: Instant,
     ) -> io::Result<Self> {
         let link = Link::new(SocketType::Sub, endpoint, budget, wake, now)?;
-        Ok(Self { link, limit: budget.message_bytes, topic: 0..0, payload: 0..0, trailer: None, scanned: 0 })
+        Ok(Self {
+            link,
+            limit: budget.message_bytes,
+            topic: 0..0,
+            payload: 0..0,
+            trailer: None,
+            scanned: 0,
+            leftover: Inbound::empty(),
+            is_left_over: false,
+        })
     }
 
     pub(crate) fn handle_event(&mut self, event: &Event) {
@@ -59,6 +76,9 @@ impl SubscriberWire {
 
     #[inline]
     fn part(&self, range: &Range<usize>) -> &[u8] {
+        if self.is_left_over {
+            return self.leftover.part(range);
+        }
         self.link.session().map_or(&[], |session| session.inbound.part(range))
     }
 
@@ -98,17 +118,43 @@ impl SubscriberWire {
         self.link.excuse_silence(now);
     }
 
-    /// The connection is no more.
+    /// The connection is no more; what it has brought can still be taken.
     pub(crate) fn end(&mut self, now: Instant) {
+        if let Some(session) = self.link.session().filter(|session| session.peer().is_some()) {
+            self.leftover.append(session.inbound.bytes());
+        }
         self.link.end(now);
+    }
+
+    /// Notices what becomes of the peer while nobody takes messages. What a peer that is gone has left behind is read at
+    /// once, so that the next connection need not wait until it is taken.
+    pub(crate) fn look(&mut self, now: Instant) -> Result<(), Broken> {
+        while self.leftover.bytes().len() + self.link.waiting() < LEFTOVER {
+            // Its commands, its end; a message stays where it is.
+            if !self.link.has_ended()
+                && let Some(message) = self.next_in_session()?
+            {
+                self.link.unread(message.total);
+                return Ok(());
+            }
+            if !self.link.read(now)? {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Receives one message without waiting.
     #[inline]
     pub(crate) fn recv(&mut self, now: Instant) -> Received {
+        if !self.leftover.bytes().is_empty()
+            && let Some(received) = self.next_left_over()
+        {
+            return received;
+        }
         loop {
-            match self.next() {
-                Ok(Some(received)) => return received,
+            match self.next_in_session() {
+                Ok(Some(found)) => return found.received,
                 Ok(None) => {}
                 Err(broken) => return Received::Broken(broken),
             }
@@ -120,58 +166,54 @@ impl SubscriberWire {
         }
     }
 
-    /// Finds the next message in what has come.
+    /// Finds the next message of this connection.
     #[inline]
-    fn next(&mut self) -> Result<Option<Received>, Broken> {
+    fn next_in_session(&mut self) -> Result<Option<Message>, Broken> {
         loop {
             let Some((session, _)) = self.link.live() else { return Ok(None) };
             let (input, at) = (session.inbound.bytes(), session.inbound.position());
-            let Some(first) = Header::parse(input, self.limit).map_err(Broken::protocol)? else {
-                return Ok(None);
+            let found = match find(input, &mut self.scanned, self.limit)? {
+                Some(Found::Message(found)) => found,
+                Some(Found::Command(header)) => {
+                    self.obey(header)?;
+                    continue;
+                }
+                None => return Ok(None),
             };
-            if !first.has_more() {
-                if first.total() > input.len() {
-                    return Ok(None);
-                }
-                if !first.is_command() {
-                    session.inbound.consume(first.total());
-                    return Ok(Some(Received::OneFrame));
-                }
-                self.obey(first)?;
-                continue;
-            }
-            let rest = input.get(first.total()..).unwrap_or_default();
-            let Some(second) = Header::parse(rest, self.limit).map_err(Broken::protocol)? else {
-                return Ok(None);
-            };
-            if second.is_command() {
-                return Err(Broken::Protocol("a command inside of a message".to_owned()));
-            }
-            let mut total = first.total() + second.total();
-            self.trailer = None;
-            if second.has_more() {
-                match find_from(input, &mut self.scanned, self.limit).map_err(Broken::protocol)? {
-                    Found::Message { total: all, .. } => {
-                        self.trailer = third(&input[total..all], self.limit);
-                        total = all;
-                    }
-                    _ => return Ok(None),
-                }
-            } else if total > input.len() {
-                if total > self.limit {
-                    let limit = self.limit;
-                    return Err(Broken::Protocol(format!(
-                        "a message of {total} bytes is over the limit of {limit}"
-                    )));
-                }
-                return Ok(None);
-            }
-            let payload = at + first.total() + second.header;
-            self.topic = at + first.header..at + first.total();
-            self.payload = payload..payload + second.body;
+            let total = found.total;
             session.inbound.consume(total);
-            return Ok(Some(Received::Message));
+            self.is_left_over = false;
+            return Ok(Some(Message { received: self.show(at, found), total }));
         }
+    }
+
+    /// Finds the next message that a former connection left behind.
+    #[cold]
+    fn next_left_over(&mut self) -> Option<Received> {
+        loop {
+            let (input, at) = (self.leftover.bytes(), self.leftover.position());
+            match find(input, &mut 0, self.limit) {
+                Ok(Some(Found::Message(found))) => {
+                    self.leftover.consume(found.total);
+                    self.is_left_over = true;
+                    return Some(self.show(at, found));
+                }
+                Ok(Some(Found::Command(header))) => self.leftover.consume(header.total()),
+                Ok(None) | Err(_) => {
+                    self.leftover = Inbound::empty();
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Notes where the frames are, in a buffer in which the message begins `at`.
+    #[inline]
+    fn show(&mut self, at: usize, found: Frames) -> Received {
+        self.trailer = found.trailer;
+        self.topic = at + found.topic.start..at + found.topic.end;
+        self.payload = at + found.payload.start..at + found.payload.end;
+        if found.payload.start == 0 { Received::OneFrame } else { Received::Message }
     }
 
     #[cold]
@@ -185,6 +227,61 @@ impl SubscriberWire {
         }
         self.flush()
     }
+}
+
+struct Message {
+    received: Received,
+    total: usize,
+}
+
+/// What stands first in a buffer.
+enum Found {
+    Message(Frames),
+    Command(Header),
+}
+
+struct Frames {
+    topic: Range<usize>,
+    /// Begins with 0 if there is none.
+    payload: Range<usize>,
+    trailer: Option<Trailer>,
+    total: usize,
+}
+
+/// Finds the first message or command of `input`; `None` when not all has come. `scanned` is as in [`find_from`].
+#[inline]
+fn find(input: &[u8], scanned: &mut usize, limit: usize) -> Result<Option<Found>, Broken> {
+    let Some(first) = Header::parse(input, limit).map_err(Broken::protocol)? else { return Ok(None) };
+    let topic = first.header..first.total();
+    if !first.has_more() {
+        if first.total() > input.len() {
+            return Ok(None);
+        }
+        let alone = Frames { topic, payload: 0..0, trailer: None, total: first.total() };
+        return Ok(Some(if first.is_command() { Found::Command(first) } else { Found::Message(alone) }));
+    }
+    let rest = input.get(first.total()..).unwrap_or_default();
+    let Some(second) = Header::parse(rest, limit).map_err(Broken::protocol)? else { return Ok(None) };
+    if second.is_command() {
+        return Err(Broken::Protocol("a command inside of a message".to_owned()));
+    }
+    let begin = first.total() + second.header;
+    let (payload, mut total, mut trailer) = (begin..begin + second.body, begin + second.body, None);
+    if second.has_more() {
+        match find_from(input, scanned, limit).map_err(Broken::protocol)? {
+            frame::Found::Message { total: all, .. } => {
+                trailer = third(&input[total..all], limit);
+                total = all;
+            }
+            _ => return Ok(None),
+        }
+    } else if total > input.len() {
+        if total > limit {
+            return Err(Broken::Protocol(format!("a message of {total} bytes is over the limit of {limit}")));
+        }
+        return Ok(None);
+    }
+    Ok(Some(Found::Message(Frames { topic, payload, trailer, total })))
 }
 
 /// The third frame may be a trailer; further ones are nobody's, as in Python Banyan.

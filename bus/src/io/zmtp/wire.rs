@@ -87,6 +87,10 @@ impl Wire {
         if let Phase::Open(stream) = &mut self.phase { Some(stream) } else { None }
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// All has been read that was announced.
     pub(super) fn read_all(&mut self) {
         self.readable = self.ended;
