@@ -1,6 +1,7 @@
 //! Starting a bus.
 
 use crate::Engine;
+use crate::backplane::{Backplane, BackplaneBuilder, Hosted};
 use crate::bus::Bus;
 use crate::counters::Counters;
 use crate::error::StartError;
@@ -51,6 +52,7 @@ pub struct Builder {
     wait: Wait,
     on_full: OnFull,
     engine: Engine,
+    hosted: Vec<BackplaneBuilder>,
     budget: Budget,
 }
 
@@ -72,13 +74,40 @@ impl Builder {
             wait: Wait::default(),
             on_full: OnFull::default(),
             engine: Engine::default(),
+            hosted: Vec::new(),
             budget: Budget::default(),
         }
     }
 
-    /// The backplanes to link to. Required.
+    /// The backplanes to link to. Required, unless the component [hosts](Self::host) one.
     pub fn routing(mut self, routing: RoutingSpec) -> Self {
         self.routing = Some(routing);
+        self
+    }
+
+    /// Hosts a backplane: this component is its forwarding point, and no process stands in the middle. What it publishes
+    /// there enters without a socket and reaches the subscribers in one hop; others publish into it, and subscribe, as with
+    /// any backplane. Repeatable. Its name must not be in the routing specification as well; `bus.publisher(name)`
+    /// publishes on it, and [`Subscriber::subscribe`](crate::Subscriber::subscribe) receives from it.
+    ///
+    /// ```
+    /// use multiplane_bus::{Backplane, Bus, RoutingSpec};
+    /// use std::time::Duration;
+    ///
+    /// let camera = Backplane::builder("cam").publisher_port(0).subscriber_port(0);
+    /// let camera = Bus::builder("camera").host(camera).start()?;
+    /// let route = camera.hosted("cam").ok_or("hosted above")?.route();
+    ///
+    /// let viewer = RoutingSpec::builder().backplane(route.topics(["frame"])).build()?;
+    /// let viewer = Bus::builder("viewer").routing(viewer).start()?;
+    /// let (frames, publisher) = (viewer.subscriber()?, camera.publisher("cam")?);
+    /// publisher.wait_for_subscriber("frame", Duration::from_secs(5))?;
+    /// publisher.publish("frame", &1)?;
+    /// assert_eq!(frames.recv()?.decode::<u32>()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn host(mut self, backplane: BackplaneBuilder) -> Self {
+        self.hosted.push(backplane);
         self
     }
 
@@ -139,7 +168,13 @@ impl Builder {
     pub fn start(mut self) -> Result<Bus, StartError> {
         let deadline = std::mem::replace(&mut self.budget.start_deadline, Duration::MAX);
         self.budget.check()?;
-        let routing = self.routing.take().ok_or(StartError::NoRouting)?;
+        let mut hosts = Vec::new();
+        for backplane in std::mem::take(&mut self.hosted) {
+            hosts.push(backplane.host()?);
+        }
+        let (backplanes, mut hosted): (Vec<_>, Vec<_>) =
+            hosts.into_iter().map(|(backplane, hosted)| (backplane, Some(hosted))).unzip();
+        let routing = self.all_routes(&backplanes)?;
         let count = routing.routes().len();
         if count > self.budget.backplanes {
             return Err(StartError::TooManyBackplanes { count, limit: self.budget.backplanes });
@@ -151,11 +186,22 @@ impl Builder {
             let (sink, events) = EventSink::new(budget.events);
             (events, sink)
         };
-        let (shared, shares) = self.open(&routing, context.as_ref(), &budget, &event_sink)?;
+        let (shared, shares) = self.open(&routing, &mut hosted, context.as_ref(), &budget, &event_sink)?;
         let threads = self.spawn(&shared, shares)?;
-        let bus = Bus::new(shared, routing, events, threads, context, self.on_full);
+        let bus = Bus::new(shared, routing, events, threads, context, backplanes, self.on_full);
         bus.await_live(deadline)?;
         Ok(bus)
+    }
+
+    /// The routing specification, and behind it the backplanes that are hosted here.
+    fn all_routes(&mut self, hosted: &[Backplane]) -> Result<RoutingSpec, StartError> {
+        let linked = self.routing.take();
+        if hosted.is_empty() {
+            return linked.ok_or(StartError::NoRouting);
+        }
+        let linked = linked.iter().flat_map(|routing| routing.routes()).cloned();
+        let all = linked.chain(hosted.iter().map(Backplane::route));
+        Ok(all.fold(RoutingSpec::builder(), |spec, route| spec.backplane(route)).build()?)
     }
 
     fn check_cores(&self) -> Result<(), StartError> {
@@ -174,6 +220,7 @@ impl Builder {
     fn open(
         &self,
         routing: &RoutingSpec,
+        hosted: &mut [Option<Hosted>],
         context: Option<&Context>,
         budget: &Arc<Budget>,
         events: &EventSink,
@@ -183,10 +230,12 @@ impl Builder {
         let mut shares =
             (0..workers).map(|index| open_worker(index, workers, routes)).collect::<Result<Vec<_>, _>>()?;
         let mut backplanes = Vec::with_capacity(routes.len());
+        let linked = routes.len() - hosted.len();
         for (index, route) in routes.iter().enumerate() {
+            let hosted = index.checked_sub(linked).and_then(|n| hosted.get_mut(n)?.take());
             let share = &mut shares[index % workers];
             let id = BackplaneId::intern(&route.name, u16::try_from(index).unwrap_or(u16::MAX));
-            backplanes.push(open_backplane(id, route, share, context, budget, events)?);
+            backplanes.push(open_backplane((id, route, hosted), share, context, budget, events)?);
         }
         let shared = Arc::new(BusShared {
             name: self.name.clone(),
@@ -240,8 +289,7 @@ fn open_worker(index: usize, workers: usize, routes: &[Route]) -> Result<Share, 
 }
 
 fn open_backplane(
-    id: BackplaneId,
-    route: &Route,
+    (id, route, hosted): (BackplaneId, &Route, Option<Hosted>),
     share: &mut Share,
     context: Option<&Context>,
     budget: &Arc<Budget>,
@@ -275,12 +323,13 @@ fn open_backplane(
     };
     if let (Some(side), Some(queue)) = (&shared.publish, queue) {
         let refused = |error: &dyn ToString| refused(Direction::Publish, error);
-        let outlet = match context {
-            None => Outlet::Native(Box::new(
+        let outlet = match (hosted, context) {
+            (Some(hosted), _) => Outlet::Hosted(Box::new(hosted)),
+            (None, None) => Outlet::Native(Box::new(
                 PublisherWire::new(&side.endpoint, budget, wake.clone(), now)
                     .map_err(|error| refused(&error))?,
             )),
-            Some(context) => {
+            (None, Some(context)) => {
                 let (socket, monitor) = PublisherSocket::connect(context, &side.endpoint, budget)
                     .map_err(|error| refused(&error))?;
                 Outlet::Libzmq(Box::new(ZmqOutlet { socket, monitor }))

@@ -1,5 +1,6 @@
 //! The running component.
 
+use crate::backplane::Backplane;
 use crate::builder::Builder;
 use crate::counters::BackplaneStats;
 use crate::error::{BusError, HandlerError, PublishError, StartError};
@@ -42,6 +43,7 @@ pub struct Bus {
     threads: Vec<JoinHandle<()>>,
     /// Last to go: dropping it waits until libzmq has sent what it holds, or lingered long enough.
     context: Option<Context>,
+    hosted: Vec<Backplane>,
     on_full: OnFull,
 }
 
@@ -81,9 +83,10 @@ impl Bus {
         events: Events,
         threads: Vec<JoinHandle<()>>,
         context: Option<Context>,
+        hosted: Vec<Backplane>,
         on_full: OnFull,
     ) -> Self {
-        Self { shared, routing, events, threads, context, on_full }
+        Self { shared, routing, events, threads, context, hosted, on_full }
     }
 
     pub(crate) fn await_live(&self, timeout: Duration) -> Result<(), StartError> {
@@ -114,6 +117,12 @@ impl Bus {
     #[must_use]
     pub fn routing(&self) -> &RoutingSpec {
         &self.routing
+    }
+
+    /// The backplane of this name that the component [hosts](Builder::host): its ports, its counters.
+    #[must_use]
+    pub fn hosted(&self, backplane: &str) -> Option<&Backplane> {
+        self.hosted.iter().find(|hosted| hosted.name() == backplane)
     }
 
     /// A handle that publishes on the backplane of this name.

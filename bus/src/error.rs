@@ -22,8 +22,16 @@ pub enum StartError {
     /// The bounds make no sense.
     #[error(transparent)]
     Budget(#[from] multiplane_core::BudgetError),
-    /// No routing specification was given.
-    #[error("no backplane to link to: give the builder a routing specification with `.routing(..)`")]
+    /// A backplane that the component hosts could not start.
+    #[error(transparent)]
+    Host(#[from] crate::BackplaneError),
+    /// A backplane that the component hosts does not fit to the routing specification.
+    #[error(transparent)]
+    Routing(#[from] multiplane_core::RoutingError),
+    /// Neither a routing specification nor a backplane to host was given.
+    #[error(
+        "no backplane to link to: give the builder a routing specification with `.routing(..)`, or `.host(..)` one"
+    )]
     NoRouting,
     /// More backplanes than the budget allows.
     #[error("{count} backplanes are more than the limit of {limit}: raise `Budget::backplanes`")]

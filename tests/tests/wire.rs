@@ -95,25 +95,34 @@ fn odd_messages_hurt_nobody() {
     publisher.await_wanted(b"odd");
     publisher.await_wanted(b"end");
     let messages = odd_messages();
-    for (frames, verdict) in &messages {
-        let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
-        publisher.send(&frames);
-        assert!(witness.recv() == frames, "not passed on as it is: {verdict:?} {:?}", head(&frames.concat()));
-    }
-    publisher.send(&[b"end", b"\xc0"]);
-
     let (tell, seen) = std::sync::mpsc::channel();
-    bus.run(move |message, outbox| {
-        if message.topic() == "end" {
-            outbox.stop();
-            return Ok(());
+    let bus = &bus;
+    std::thread::scope(|scope| {
+        // Meanwhile, for whoever takes nothing is too slow for a message of ten megabytes.
+        scope.spawn(move || {
+            bus.run(move |message, outbox| {
+                if message.topic() == "end" {
+                    outbox.stop();
+                    return Ok(());
+                }
+                let payload = message.payload();
+                tell.send((message.payload_bytes().to_vec(), payload.is_ok()))?;
+                payload?;
+                Ok(())
+            })
+            .unwrap();
+        });
+        for (frames, verdict) in &messages {
+            let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+            publisher.send(&frames);
+            assert!(
+                witness.recv() == frames,
+                "not passed on as it is: {verdict:?} {:?}",
+                head(&frames.concat())
+            );
         }
-        let payload = message.payload();
-        tell.send((message.payload_bytes().to_vec(), payload.is_ok()))?;
-        payload?;
-        Ok(())
-    })
-    .unwrap();
+        publisher.send(&[b"end", b"\xc0"]);
+    });
     let seen: Vec<_> = seen.iter().collect();
     let expected: Vec<_> = messages
         .iter()
@@ -292,10 +301,7 @@ fn long_topics_from_a_pyzmq_publisher() {
         let mut peer = (!ours).then(|| listening_peer(&hub));
         let component = ours.then(|| listening_component(&hub));
         for length in LENGTHS {
-            let topic = long_topic(length);
-            // Ours asks for the first 245 bytes of the lengths that its libzmq cannot write.
-            let wire = if ours && (246..=255).contains(&length) { &topic[..245] } else { &topic };
-            publisher.await_wanted(wire.as_bytes());
+            publisher.await_wanted(long_topic(length).as_bytes());
         }
         publisher.await_wanted(b"short");
         publish_long_topics(|topic| publisher.send(&[topic.as_bytes(), b"\xc0"]));

@@ -9,6 +9,7 @@ pub use descriptors::raise_open_files_limit;
 use libzmq::Forwarding;
 use multiplane_core::{Budget, Route};
 use multiplane_ring::Wake;
+pub(crate) use native::Hosted;
 use native::Native;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -409,19 +410,10 @@ impl BackplaneBuilder {
     /// # Errors
     /// [`BackplaneError`].
     pub fn start(self) -> Result<Backplane, BackplaneError> {
-        self.budget.check()?;
-        let wake = Wake::new().map_err(|error| self.refused(0, &error))?;
-        let shared = Arc::new(Shared {
-            wake,
-            closing: AtomicU64::new(0),
-            asked: Mutex::default(),
-            counters: Arc::default(),
-        });
+        let shared = self.open()?;
         let (ports, run): (_, Box<dyn FnOnce() + Send>) = match self.engine {
             Engine::Native => {
-                let (listeners, ports) = native::bind(&self)?;
-                let native = Native::new(shared.clone(), listeners, &self);
-                let native = native.map_err(|error| self.refused(0, &error))?;
+                let (native, ports) = self.bind_native(&shared)?;
                 (ports, Box::new(move || native.run()))
             }
             Engine::Libzmq => {
@@ -444,6 +436,31 @@ impl BackplaneBuilder {
         let thread = thread.map_err(|error| self.refused(0, &error))?;
         let engine = self.engine;
         Ok(Backplane { name: self.name, host: self.host, ports, engine, shared, thread: Some(thread) })
+    }
+
+    /// Binds both ports for a component that serves them itself.
+    pub(crate) fn host(self) -> Result<(Backplane, Hosted), BackplaneError> {
+        if self.engine == Engine::Libzmq {
+            let (what, or) = ("be hosted by a component", "");
+            return Err(BackplaneError::NotOffered { name: self.name, what, or });
+        }
+        let shared = self.open()?;
+        let (native, ports) = self.bind_native(&shared)?;
+        let Self { name, host, engine, .. } = self;
+        Ok((Backplane { name, host, ports, engine, shared, thread: None }, Hosted::new(native)))
+    }
+
+    fn open(&self) -> Result<Arc<Shared>, BackplaneError> {
+        self.budget.check()?;
+        let wake = Wake::new().map_err(|error| self.refused(0, &error))?;
+        let (closing, asked, counters) = (AtomicU64::new(0), Mutex::default(), Arc::default());
+        Ok(Arc::new(Shared { wake, closing, asked, counters }))
+    }
+
+    fn bind_native(&self, shared: &Arc<Shared>) -> Result<(Native, (u16, u16)), BackplaneError> {
+        let (listeners, ports) = native::bind(self)?;
+        let native = Native::new(shared.clone(), listeners, self);
+        Ok((native.map_err(|error| self.refused(0, &error))?, ports))
     }
 
     /// Says why `port` could not be had; 0 stands for no port in particular.

@@ -1,6 +1,7 @@
 use super::zmq::{Monitor, PublisherSocket, TrySend};
 use super::zmtp::{Broken, PublisherWire};
 use super::{Notice, Signal};
+use crate::backplane::Hosted;
 use crate::outgoing;
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -12,6 +13,8 @@ use std::time::Instant;
 pub(crate) enum Outlet {
     Native(Box<PublisherWire>),
     Libzmq(Box<ZmqOutlet>),
+    /// The backplane itself, in this component.
+    Hosted(Box<Hosted>),
 }
 
 pub(crate) struct ZmqOutlet {
@@ -30,14 +33,23 @@ pub(crate) struct Wrote {
 impl Outlet {
     /// Watches its descriptors, if they are there from the beginning. `tokens`: for the socket, for its monitor.
     pub(crate) fn register(&self, registry: &Registry, tokens: (Token, Token)) -> io::Result<()> {
-        let Outlet::Libzmq(zmq) = self else { return Ok(()) };
-        registry.register(&mut SourceFd(&zmq.socket.fd()), tokens.0, Interest::READABLE)?;
-        registry.register(&mut SourceFd(&zmq.monitor.fd()), tokens.1, Interest::READABLE)
+        match self {
+            Outlet::Native(_) => Ok(()),
+            Outlet::Libzmq(zmq) => {
+                registry.register(&mut SourceFd(&zmq.socket.fd()), tokens.0, Interest::READABLE)?;
+                registry.register(&mut SourceFd(&zmq.monitor.fd()), tokens.1, Interest::READABLE)
+            }
+            Outlet::Hosted(hosted) => {
+                registry.register(&mut SourceFd(&hosted.fd()), tokens.0, Interest::READABLE)
+            }
+        }
     }
 
     pub(crate) fn handle_event(&mut self, event: &Event) {
-        if let Outlet::Native(wire) = self {
-            wire.handle_event(event);
+        match self {
+            Outlet::Native(wire) => wire.handle_event(event),
+            Outlet::Libzmq(_) => {}
+            Outlet::Hosted(hosted) => hosted.wake(),
         }
     }
 
@@ -46,6 +58,7 @@ impl Outlet {
         match self {
             Outlet::Native(wire) => wire.advance(registry, token, now),
             Outlet::Libzmq(zmq) => zmq.monitor.next(),
+            Outlet::Hosted(hosted) => hosted.introduce().then_some(Signal::Connected),
         }
     }
 
@@ -54,7 +67,13 @@ impl Outlet {
         match self {
             Outlet::Native(wire) => wire.due(),
             Outlet::Libzmq(_) => None,
+            Outlet::Hosted(hosted) => hosted.due(),
         }
+    }
+
+    /// Whether it has more to do at once.
+    pub(crate) fn has_work(&self) -> bool {
+        matches!(self, Outlet::Hosted(hosted) if hosted.has_work())
     }
 
     /// The connection is no more.
@@ -68,16 +87,19 @@ impl Outlet {
     pub(crate) fn flush(&mut self) -> Result<(), Broken> {
         match self {
             Outlet::Native(wire) => wire.flush(),
-            Outlet::Libzmq(_) => Ok(()),
+            Outlet::Libzmq(_) | Outlet::Hosted(_) => Ok(()),
         }
     }
 
     /// Sends a run of messages, of which the first may be the rest of one; less than all when there is no room.
     #[inline]
-    pub(crate) fn write(&mut self, frames: &[u8]) -> Result<Wrote, Broken> {
+    pub(crate) fn write(&mut self, frames: &[u8], now: Instant) -> Result<Wrote, Broken> {
         match self {
             Outlet::Native(wire) => Ok(Wrote { bytes: wire.write(frames)?, refused: 0 }),
             Outlet::Libzmq(zmq) => Ok(zmq.write(frames)),
+            Outlet::Hosted(hosted) => {
+                Ok(Wrote { bytes: hosted.publish(frames, now).map_err(Broken::Protocol)?, refused: 0 })
+            }
         }
     }
 
@@ -92,6 +114,7 @@ impl Outlet {
                 }
                 Ok(heard)
             }
+            Outlet::Hosted(hosted) => Ok(hosted.serve(now, visit)),
         }
     }
 
@@ -101,6 +124,7 @@ impl Outlet {
             Outlet::Native(wire) => wire.finish(deadline),
             // The engine's own threads go on after the socket is closed.
             Outlet::Libzmq(zmq) => zmq.socket.set_linger(deadline.saturating_duration_since(now)),
+            Outlet::Hosted(hosted) => hosted.finish(deadline),
         }
     }
 }

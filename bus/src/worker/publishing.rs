@@ -147,6 +147,12 @@ impl PublisherLink {
 
     /// Sends what waits, and hears what the backplane says; whether anything was sent.
     pub(super) fn flush(&mut self, now: Instant) -> bool {
+        let sent = self.exchange(now);
+        self.pending |= self.outlet.has_work();
+        sent
+    }
+
+    fn exchange(&mut self, now: Instant) -> bool {
         if self.synchronising.is_some() {
             // Nobody is known to want anything yet, so everything would be dropped.
             self.hear(now);
@@ -270,6 +276,8 @@ impl PublisherLink {
     pub(super) fn handle_signals(&mut self, registry: &Registry, token: Token, now: Instant) {
         while let Some(signal) = self.outlet.advance(registry, token, now) {
             match signal {
+                // Whoever hosts the backplane knows at once what is wanted.
+                Signal::Connected if matches!(self.outlet, Outlet::Hosted(_)) => self.up(now),
                 Signal::Connected => {
                     self.synchronising = Some(now);
                     self.hear(now);
@@ -338,7 +346,7 @@ impl<F: super::source::Frames> Source<F> {
             else {
                 return Ok(Stopped::Empty);
             };
-            let wrote = outlet.write(run)?;
+            let wrote = outlet.write(run, now)?;
             let counters = &gate.shared.counters;
             counters.transport.add(wrote.refused);
             let gone = self.settle(wrote.bytes);

@@ -52,6 +52,8 @@ pub(super) struct Forwarder<S> {
     /// Who wants what.
     pub(super) wanted: Subscriptions<u32>,
     pub(super) router: Router,
+    /// For a component that hosts this backplane: what its subscribers began and ended to want.
+    pub(super) upstream: Option<Vec<(bool, Vec<u8>)>>,
     /// Connections that are served in the present turn.
     serving: Vec<u32>,
     /// Subscribers that hold the publishers back.
@@ -76,6 +78,7 @@ impl<S: Read + Write> Forwarder<S> {
             wanted: Subscriptions::with_limit(builder.budget.subscriptions),
             budget: builder.budget.clone(),
             router: Router::new(),
+            upstream: None,
             serving: Vec::new(),
             holding: 0,
             condemned: Vec::new(),
@@ -181,7 +184,6 @@ impl<S: Read + Write> Forwarder<S> {
     /// Forwards whole messages that came by no socket: those of a component that hosts this backplane. Says how many
     /// bytes were taken; while subscribers hold the publishers back these are few or none, and the rest waits for the
     /// next turn. They are written by [`turn`](Self::turn).
-    #[cfg_attr(not(test), expect(dead_code, reason = "components that host a backplane are to come"))]
     pub(super) fn publish(&mut self, messages: &[u8], now: Instant) -> Result<usize, String> {
         let (taken, outcome) = self.forward(NO_CONNECTION, Source::lent(messages), &mut 0, now);
         outcome.map(|()| taken)

@@ -9,15 +9,18 @@ mod chunk;
 mod connection;
 mod forwarder;
 mod guard;
+mod hosted;
 mod peers;
 mod queue;
 mod router;
 mod wishes;
 
 use super::{BackplaneBuilder, BackplaneError, Shared};
+use crate::io::tcp;
 use crate::worker::{RateLimit, now};
 use connection::Side;
 use forwarder::{Forwarder, Readiness};
+pub(crate) use hosted::Hosted;
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -119,8 +122,12 @@ impl Native {
         if self.forwarder.has_work() {
             return Some(Duration::ZERO);
         }
-        let due = self.forwarder.first_deadline().into_iter().chain(self.accept_after).min()?;
-        Some(due.saturating_duration_since(now))
+        Some(self.due()?.saturating_duration_since(now))
+    }
+
+    /// When something is due.
+    fn due(&self) -> Option<Instant> {
+        self.forwarder.first_deadline().into_iter().chain(self.accept_after).min()
     }
 
     /// Waits, reads, forwards, writes.
@@ -196,10 +203,10 @@ impl Native {
         // Closing the socket takes it out of the poll.
         if side == Side::Subscriber && address.ip().is_loopback() && self.forwarder.connections() < FEW {
             // Where it cannot be had, all goes on more slowly.
-            let _ = rustix::net::sockopt::set_tcp_congestion(&stream, "reno");
+            tcp::serve_loopback(&stream);
         }
-        let opened =
-            set_options(&stream).and_then(|()| self.poll.registry().register(&mut stream, token, interest));
+        let opened = tcp::set_options(&stream)
+            .and_then(|()| self.poll.registry().register(&mut stream, token, interest));
         match opened {
             Ok(()) => self.forwarder.connect(stream, address.to_string(), side, now),
             Err(error) => self.complaint.complain(now, |before| {
@@ -218,10 +225,14 @@ impl Native {
         self.forwarder.expire(now);
     }
 
-    /// Forwards what has arrived, for at most half of the time, and writes it for at most the rest.
     fn close(mut self, events: &mut Events, asked: Instant) {
         let deadline = Duration::from_nanos(self.shared.closing.load(Relaxed).saturating_sub(1));
-        let (half, end) = (asked + deadline / 2, asked + deadline);
+        self.finish(events, asked, asked + deadline);
+    }
+
+    /// Forwards what has arrived, for at most half of the time, and writes it for at most the rest.
+    fn finish(&mut self, events: &mut Events, asked: Instant, end: Instant) {
+        let half = asked + end.saturating_duration_since(asked) / 2;
         self.listeners = None;
         self.accept_after = None;
         let mut takes = true;
@@ -251,15 +262,4 @@ impl Native {
         }
         self.forwarder.disconnect_all(asked);
     }
-}
-
-/// No delay for small messages, and a vanished host is noticed after 5 + 3 * 2 seconds.
-fn set_options(stream: &TcpStream) -> io::Result<()> {
-    use rustix::net::sockopt;
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, Duration::from_secs(5))?;
-    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(2))?;
-    sockopt::set_tcp_keepcnt(stream, 3)?;
-    Ok(())
 }

@@ -108,6 +108,7 @@ impl<S: Read + Write> Forwarder<S> {
     }
 
     pub(super) fn tell_publishers(&mut self, subscribe: bool, topic: &[u8]) {
+        self.upstream.iter_mut().for_each(|told| told.push((subscribe, topic.to_vec())));
         let mut frames = [Vec::new(), Vec::new()];
         for (minor, frame) in (0..).zip(&mut frames) {
             command::write_subscription(frame, minor, subscribe, topic);

@@ -1,5 +1,6 @@
 //! One connection after another to the same endpoint.
 
+use crate::io::tcp;
 use crate::worker::after;
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -181,7 +182,10 @@ impl Wire {
         };
         (self.readable, self.writable, self.ended) = (false, false, false);
         let opened = TcpStream::connect(address).and_then(|mut stream| {
-            crate::io::tcp::set_options(&stream, &address)?;
+            tcp::set_options(&stream)?;
+            if address.ip().is_loopback() {
+                tcp::serve_loopback(&stream);
+            }
             registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
             Ok(stream)
         });
