@@ -191,7 +191,7 @@ impl Worker {
             match what {
                 RECEIVE | RECEIVE_MONITOR => {
                     let Some(link) = self.subscribers.get_mut(n) else { continue };
-                    link.inlet.handle_event(event);
+                    link.inlet.ready(event.into());
                     link.hot |= what == RECEIVE;
                     if what == RECEIVE_MONITOR || event.is_writable() || !link.life.is_live() {
                         link.handle_signals(registry, token(n, RECEIVE), now);
@@ -204,7 +204,7 @@ impl Worker {
                 // Also the wake-up, which is no link's: what it is for stands in the ready set.
                 _ => {
                     let Some(link) = self.publishers.get_mut(n) else { continue };
-                    link.outlet.handle_event(event);
+                    link.outlet.ready(event.into());
                     (link.pending, link.blocked) = (true, false);
                     if what == SEND_MONITOR || !link.life().is_live() {
                         link.handle_signals(registry, token(n, SEND), now);

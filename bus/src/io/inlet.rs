@@ -1,8 +1,8 @@
 use super::zmq::{Incoming, Monitor, SubscriberSocket, wire_prefix};
-use super::zmtp::{Broken, SubscriberWire};
-use super::{Received, Signal};
+use super::zmtp::{Broken, Stream, SubscriberWire};
+use super::{Readiness, Received, Signal};
 use bytes::Bytes;
-use mio::event::Event;
+use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use multiplane_core::Trailer;
@@ -10,8 +10,8 @@ use std::io;
 use std::time::Instant;
 
 /// The receiving end of a link, on either engine.
-pub(crate) enum Inlet {
-    Native(Box<SubscriberWire>),
+pub(crate) enum Inlet<S = TcpStream> {
+    Native(Box<SubscriberWire<S>>),
     Libzmq(Box<ZmqInlet>),
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct ZmqInlet {
     pub(crate) incoming: Incoming,
 }
 
-impl Inlet {
+impl<S: Stream> Inlet<S> {
     /// Watches its descriptors, if they are there from the beginning. `tokens`: for the socket, for its monitor.
     pub(crate) fn register(&self, registry: &Registry, tokens: (Token, Token)) -> io::Result<()> {
         let Inlet::Libzmq(zmq) = self else { return Ok(()) };
@@ -29,9 +29,9 @@ impl Inlet {
         registry.register(&mut SourceFd(&zmq.monitor.fd()), tokens.1, Interest::READABLE)
     }
 
-    pub(crate) fn handle_event(&mut self, event: &Event) {
+    pub(crate) fn ready(&mut self, what: Readiness) {
         if let Inlet::Native(wire) = self {
-            wire.handle_event(event);
+            wire.ready(what);
         }
     }
 

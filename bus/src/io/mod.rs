@@ -10,9 +10,30 @@ pub(crate) mod zmtp;
 pub(crate) use inlet::{Inlet, ZmqInlet};
 pub(crate) use outlet::{Outlet, ZmqOutlet};
 
+use mio::event::Event;
+
 /// A subscription that our backplanes always hold upstream. It is not UTF-8, so no message ever matches it, and it
 /// sorts last, so whoever receives it has received all others: the publisher's table is complete.
 pub(crate) const SYNC_MARKER: &[u8] = &[0xff];
+
+/// What a connection may do without waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Readiness {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The peer has sent its last byte, or the connection has failed.
+    pub(crate) ended: bool,
+}
+
+impl From<&Event> for Readiness {
+    fn from(event: &Event) -> Self {
+        Self {
+            readable: event.is_readable(),
+            writable: event.is_writable() || event.is_error(),
+            ended: event.is_read_closed() || event.is_error(),
+        }
+    }
+}
 
 /// What happened to the connection of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,17 +1,17 @@
 use super::zmq::{Monitor, PublisherSocket, TrySend};
-use super::zmtp::{Broken, PublisherWire};
-use super::{Notice, Signal};
+use super::zmtp::{Broken, PublisherWire, Stream};
+use super::{Notice, Readiness, Signal};
 use crate::backplane::Hosted;
 use crate::outgoing;
-use mio::event::Event;
+use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use std::io;
 use std::time::Instant;
 
 /// The publishing end of a link, on either engine.
-pub(crate) enum Outlet {
-    Native(Box<PublisherWire>),
+pub(crate) enum Outlet<S = TcpStream> {
+    Native(Box<PublisherWire<S>>),
     Libzmq(Box<ZmqOutlet>),
     /// The backplane itself, in this component.
     Hosted(Box<Hosted>),
@@ -30,7 +30,7 @@ pub(crate) struct Wrote {
     pub(crate) refused: u64,
 }
 
-impl Outlet {
+impl<S: Stream> Outlet<S> {
     /// Watches its descriptors, if they are there from the beginning. `tokens`: for the socket, for its monitor.
     pub(crate) fn register(&self, registry: &Registry, tokens: (Token, Token)) -> io::Result<()> {
         match self {
@@ -45,9 +45,9 @@ impl Outlet {
         }
     }
 
-    pub(crate) fn handle_event(&mut self, event: &Event) {
+    pub(crate) fn ready(&mut self, what: Readiness) {
         match self {
-            Outlet::Native(wire) => wire.handle_event(event),
+            Outlet::Native(wire) => wire.ready(what),
             Outlet::Libzmq(_) => {}
             Outlet::Hosted(hosted) => hosted.wake(),
         }

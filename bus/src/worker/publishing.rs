@@ -6,10 +6,11 @@ use super::log::RateLimit;
 use super::receiving::FAR;
 use super::source::{Outbound, Source};
 use crate::error::PublishError;
-use crate::io::zmtp::Broken;
+use crate::io::zmtp::{Broken, Stream};
 use crate::io::{Notice, Outlet, Signal};
 use crate::outgoing::{self, Outgoing};
 use crate::shared::BackplaneShared;
+use mio::net::TcpStream;
 use mio::{Registry, Token};
 use multiplane_core::{Sequencer, Subscriptions, Trailer};
 use multiplane_ring::queue::Sender;
@@ -29,9 +30,9 @@ const OUTBOX_BATCH: usize = 64 * 1024;
 /// Runs that are sent in a turn, each up to a block of the publish queue: sending must not starve receiving.
 const RUNS: usize = 4;
 
-pub(crate) struct PublisherLink {
+pub(crate) struct PublisherLink<S = TcpStream> {
     gate: Gate,
-    pub(super) outlet: Outlet,
+    pub(super) outlet: Outlet<S>,
     /// The handshake was then, and the backplane's subscriptions may still be coming.
     synchronising: Option<Instant>,
     /// What threads publish.
@@ -76,10 +77,10 @@ enum Stopped {
     Enough,
 }
 
-impl PublisherLink {
+impl<S: Stream> PublisherLink<S> {
     pub(crate) fn new(
         shared: Arc<BackplaneShared>,
-        outlet: Outlet,
+        outlet: Outlet<S>,
         queue: StreamReceiver,
         life: Life,
         now: Instant,
@@ -325,10 +326,10 @@ impl PublisherLink {
 
 impl<F: super::source::Frames> Source<F> {
     /// Sends at most `runs` runs of messages.
-    fn send(
+    fn send<S: Stream>(
         &mut self,
         gate: &mut Gate,
-        outlet: &mut Outlet,
+        outlet: &mut Outlet<S>,
         runs: usize,
         now: Instant,
     ) -> Result<Stopped, Broken> {

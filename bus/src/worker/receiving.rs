@@ -3,11 +3,12 @@
 use super::after;
 use super::life::Life;
 use super::log::RateLimit;
-use crate::io::zmtp::Broken;
+use crate::io::zmtp::{Broken, Stream};
 use crate::io::{Inlet, Received, Signal};
 use crate::message::{Arena, Message, OwnedMessage};
 use crate::shared::{BackplaneShared, BusShared};
 use crate::subscriber::{InboxSender, Put};
+use mio::net::TcpStream;
 use mio::{Registry, Token};
 use multiplane_core::{GapTracker, Observation, SubscriptionError, Subscriptions};
 use std::error::Error;
@@ -23,9 +24,9 @@ pub(super) const FAR: Duration = Duration::from_secs(3600);
 /// Bit of the receiver of the routing specification's topics.
 pub(super) const MAIN: u8 = 0;
 
-pub(crate) struct SubscriberLink {
+pub(crate) struct SubscriberLink<S = TcpStream> {
     shared: Arc<BackplaneShared>,
-    pub(super) inlet: Inlet,
+    pub(super) inlet: Inlet<S>,
     pub(super) life: Life,
     /// There may be something to receive.
     pub(super) hot: bool,
@@ -68,8 +69,8 @@ pub(super) enum Arrival {
     Nobody,
 }
 
-impl SubscriberLink {
-    pub(crate) fn new(shared: Arc<BackplaneShared>, inlet: Inlet, life: Life, now: Instant) -> Self {
+impl<S: Stream> SubscriberLink<S> {
+    pub(crate) fn new(shared: Arc<BackplaneShared>, inlet: Inlet<S>, life: Life, now: Instant) -> Self {
         Self {
             topics: Subscriptions::with_limit(shared.budget.subscriptions),
             shared,

@@ -105,9 +105,7 @@ impl Inbound {
             // Nothing is waiting: a buffer that grew for one large message becomes normal again.
             let was_full = self.filled == self.bytes.len();
             (self.at, self.filled) = (0, 0);
-            if self.bytes.len() > NORMAL {
-                self.bytes = vec![0; NORMAL];
-            } else if was_full && self.bytes.len() < NORMAL {
+            if self.bytes.len() > NORMAL || was_full && self.bytes.len() < NORMAL {
                 self.bytes = vec![0; NORMAL];
             }
             return;

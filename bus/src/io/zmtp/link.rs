@@ -2,11 +2,10 @@
 
 use super::inbound::{Filled, Inbound};
 use super::session::{Broken, Session};
+use super::stream::Stream;
 use super::wire::{Notice, Wire};
-use crate::io::Signal;
+use crate::io::{Readiness, Signal};
 use crate::worker::after;
-use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Registry, Token};
 use multiplane_codec::zmtp::SocketType;
 use multiplane_core::Budget;
@@ -14,10 +13,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(super) struct Link {
+pub(super) struct Link<S> {
     kind: SocketType,
     budget: Arc<Budget>,
-    wire: Wire,
+    wire: Wire<S>,
     session: Option<Session>,
     /// The buffer of the last session.
     spare: Option<Inbound>,
@@ -25,7 +24,7 @@ pub(super) struct Link {
     deadline: Instant,
 }
 
-impl Link {
+impl<S: Stream> Link<S> {
     pub(super) fn new(
         kind: SocketType,
         endpoint: &str,
@@ -37,13 +36,13 @@ impl Link {
         Ok(Self { kind, budget: budget.clone(), wire, session: None, spare: None, deadline: now })
     }
 
-    pub(super) fn handle_event(&mut self, event: &Event) {
-        self.wire.handle_event(event);
+    pub(super) fn ready(&mut self, what: Readiness) {
+        self.wire.ready(what);
     }
 
     /// The session and its stream, past the handshake.
     #[inline]
-    pub(super) fn live(&mut self) -> Option<(&mut Session, &mut TcpStream)> {
+    pub(super) fn live(&mut self) -> Option<(&mut Session, &mut S)> {
         let session = self.session.as_mut().filter(|session| session.peer().is_some())?;
         Some((session, self.wire.stream()?))
     }

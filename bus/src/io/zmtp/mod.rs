@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `stream` | what a connection must be able to do |
 //! | `wire` | one connection after another: names, connecting, back-off |
 //! | `session` | what both ends do on a connection: handshake, commands, signs of life |
 //! | `inbound` | what has been read and not been handled |
@@ -14,9 +15,11 @@ mod inbound;
 mod link;
 mod publisher;
 mod session;
+mod stream;
 mod subscriber;
 mod wire;
 
 pub(crate) use publisher::PublisherWire;
 pub(crate) use session::Broken;
+pub(crate) use stream::Stream;
 pub(crate) use subscriber::SubscriberWire;

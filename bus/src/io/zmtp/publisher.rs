@@ -1,26 +1,25 @@
 use super::link::Link;
 use super::session::{Broken, write_some};
-use crate::io::{Notice, SYNC_MARKER, Signal};
-use crate::worker::{now, wait_readable};
-use mio::event::Event;
+use super::stream::Stream;
+use crate::io::{Notice, Readiness, SYNC_MARKER, Signal};
+use crate::worker::now;
+use mio::net::TcpStream;
 use mio::{Registry, Token};
 use multiplane_codec::zmtp::SocketType;
 use multiplane_codec::zmtp::command::{self, Command};
 use multiplane_codec::zmtp::frame::{Found, find};
 use multiplane_core::Budget;
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// The link on which a component publishes: an `XPUB` that writes the publish queue's own memory to the socket.
-pub(crate) struct PublisherWire {
-    link: Link,
+pub(crate) struct PublisherWire<S = TcpStream> {
+    link: Link<S>,
     limit: usize,
 }
 
-impl PublisherWire {
+impl<S: Stream> PublisherWire<S> {
     pub(crate) fn new(
         endpoint: &str,
         budget: &Arc<Budget>,
@@ -31,8 +30,8 @@ impl PublisherWire {
         Ok(Self { link, limit: budget.subscription_topic_bytes + 64 })
     }
 
-    pub(crate) fn handle_event(&mut self, event: &Event) {
-        self.link.handle_event(event);
+    pub(crate) fn ready(&mut self, what: Readiness) {
+        self.link.ready(what);
     }
 
     /// Goes on with connecting.
@@ -72,7 +71,7 @@ impl PublisherWire {
     /// Says that nothing more comes, and waits until the backplane has taken all and hung up, or for the deadline. A socket
     /// that is closed with something unread would be reset, and what is on its way with it.
     pub(crate) fn finish(&mut self, deadline: Instant) {
-        if self.link.live().is_none_or(|(_, stream)| stream.shutdown(Shutdown::Write).is_err()) {
+        if self.link.live().is_none_or(|(_, stream)| stream.close_write().is_err()) {
             return;
         }
         loop {
@@ -82,7 +81,7 @@ impl PublisherWire {
                 Ok(true) => {}
                 Ok(false) if now < deadline => {
                     let Some((_, stream)) = self.link.live() else { return };
-                    wait_readable(stream.as_raw_fd(), deadline.saturating_duration_since(now));
+                    stream.wait_readable(deadline.saturating_duration_since(now));
                 }
                 Ok(false) | Err(_) => return,
             }

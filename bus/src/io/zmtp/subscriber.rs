@@ -1,9 +1,10 @@
 use super::inbound::Inbound;
 use super::link::Link;
 use super::session::Broken;
-use crate::io::{Received, Signal};
+use super::stream::Stream;
+use crate::io::{Readiness, Received, Signal};
 use bytes::Bytes;
-use mio::event::Event;
+use mio::net::TcpStream;
 use mio::{Registry, Token};
 use multiplane_codec::zmtp::SocketType;
 use multiplane_codec::zmtp::command;
@@ -15,8 +16,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The link on which a component receives: a `SUB` that reads chunks and hands out messages as they lie in them.
-pub(crate) struct SubscriberWire {
-    link: Link,
+pub(crate) struct SubscriberWire<S = TcpStream> {
+    link: Link<S>,
     limit: usize,
     /// Where the frames of the present message are.
     topic: Range<usize>,
@@ -33,7 +34,7 @@ pub(crate) struct SubscriberWire {
 /// Bytes that former connections may leave behind: what a socket's receive buffer holds, and some more.
 const LEFTOVER: usize = 16 * 1024 * 1024;
 
-impl SubscriberWire {
+impl<S: Stream> SubscriberWire<S> {
     pub(crate) fn new(
         endpoint: &str,
         budget: &Arc<Budget>,
@@ -53,8 +54,8 @@ impl SubscriberWire {
         })
     }
 
-    pub(crate) fn handle_event(&mut self, event: &Event) {
-        self.link.handle_event(event);
+    pub(crate) fn ready(&mut self, what: Readiness) {
+        self.link.ready(what);
     }
 
     pub(crate) fn topic(&self) -> &[u8] {

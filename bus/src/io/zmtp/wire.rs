@@ -1,13 +1,11 @@
 //! One connection after another to the same endpoint.
 
-use crate::io::tcp;
+use super::stream::Stream;
+use crate::io::Readiness;
 use crate::worker::after;
-use mio::event::Event;
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use multiplane_core::Budget;
 use multiplane_ring::queue::{Receiver, TryRecvError, bounded};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -25,22 +23,22 @@ pub(crate) enum Notice {
     Retried,
 }
 
-enum Phase {
+enum Phase<S> {
     /// Tries at this time.
     Waiting(Instant),
     /// The name is being looked up, on a thread of its own, for that may take seconds.
     Resolving(Receiver<io::Result<Vec<SocketAddr>>>),
-    Connecting(TcpStream, Instant),
-    Open(TcpStream),
+    Connecting(S, Instant),
+    Open(S),
 }
 
-pub(super) struct Wire {
+pub(super) struct Wire<S> {
     host: String,
     port: u16,
     budget: Arc<Budget>,
     /// Called by the thread that has found the addresses.
     wake: Arc<dyn Fn() + Send + Sync>,
-    phase: Phase,
+    phase: Phase<S>,
     /// Attempts since the last connection that was worth it.
     attempts: u32,
     /// The socket may have something to read.
@@ -51,7 +49,7 @@ pub(super) struct Wire {
     ended: bool,
 }
 
-impl Wire {
+impl<S: Stream> Wire<S> {
     /// `endpoint` as `tcp://HOST:PORT`.
     pub(super) fn new(
         endpoint: &str,
@@ -77,14 +75,14 @@ impl Wire {
         })
     }
 
-    pub(super) fn handle_event(&mut self, event: &Event) {
-        self.ended |= event.is_read_closed() || event.is_error();
-        self.readable |= event.is_readable() || self.ended;
-        self.writable |= event.is_writable() || event.is_error();
+    pub(super) fn ready(&mut self, what: Readiness) {
+        self.ended |= what.ended;
+        self.readable |= what.readable || self.ended;
+        self.writable |= what.writable;
     }
 
     #[inline]
-    pub(super) fn stream(&mut self) -> Option<&mut TcpStream> {
+    pub(super) fn stream(&mut self) -> Option<&mut S> {
         if let Phase::Open(stream) = &mut self.phase { Some(stream) } else { None }
     }
 
@@ -119,8 +117,8 @@ impl Wire {
                 None
             }
             Phase::Connecting(stream, until) => {
-                let failed = matches!(stream.take_error(), Ok(Some(_)) | Err(_)) || now >= *until;
-                if failed || (self.writable && stream.peer_addr().is_err()) {
+                let failed = stream.has_failed() || now >= *until;
+                if failed || (self.writable && !stream.is_connected()) {
                     self.fail(now);
                     return None;
                 }
@@ -151,7 +149,7 @@ impl Wire {
         let doubled = self.budget.reconnect_interval.saturating_mul(1 << self.attempts.min(16));
         let wait = doubled.min(self.budget.reconnect_maximum);
         // Up to a quarter less, so that those who lost the same backplane do not all come back at once.
-        let jitter = RandomState::new().build_hasher().finish() % 256;
+        let jitter = S::random() % 256;
         self.phase = Phase::Waiting(after(now, wait - wait / 1024 * jitter as u32));
     }
 
@@ -181,15 +179,7 @@ impl Wire {
             return self.fail(now);
         };
         (self.readable, self.writable, self.ended) = (false, false, false);
-        let opened = TcpStream::connect(address).and_then(|mut stream| {
-            tcp::set_options(&stream)?;
-            if address.ip().is_loopback() {
-                tcp::serve_loopback(&stream);
-            }
-            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-            Ok(stream)
-        });
-        match opened {
+        match S::connect(address, registry, token) {
             Ok(stream) => self.phase = Phase::Connecting(stream, after(now, CONNECT_PATIENCE)),
             Err(_) => self.fail(now),
         }
