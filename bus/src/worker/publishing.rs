@@ -189,7 +189,7 @@ impl<S: Stream> PublisherLink<S> {
     }
 
     fn send_sources(&mut self, now: Instant) -> Result<Stopped, Broken> {
-        // Whichever message is half written goes first, and only between messages there is room for a command.
+        // A half written message goes first, for only between messages there is room for a command.
         if self.queue.is_midway()
             && let full @ Stopped::Full = self.queue.send(&mut self.gate, &mut self.outlet, 1, now)?
         {
@@ -197,6 +197,12 @@ impl<S: Stream> PublisherLink<S> {
         }
         if !self.outbox.is_midway() {
             self.outlet.flush()?;
+        }
+        // What is numbered goes before what is not.
+        if self.queue.cleared > 0
+            && let full @ Stopped::Full = self.queue.send(&mut self.gate, &mut self.outlet, 1, now)?
+        {
+            return Ok(full);
         }
         if let full @ Stopped::Full = self.outbox.send(&mut self.gate, &mut self.outlet, usize::MAX, now)? {
             return Ok(full);

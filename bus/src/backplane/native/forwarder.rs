@@ -460,6 +460,7 @@ impl<S: Read + Write> Forwarder<S> {
         }
         self.holding -= usize::from(peer.holds);
         self.unfinished -= peer.kept;
+        peer.queue.count_written();
         self.counters.forwarded.add(peer.queue.take_sent() as u64);
         self.counters.lost.add(peer.queue.messages() as u64);
         if peer.side == Side::Subscriber {

@@ -81,7 +81,7 @@ impl SendQueue {
     }
 
     /// Bytes of memory that are kept for those that wait.
-    fn memory(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         self.kept + self.tail.len()
     }
 
@@ -188,10 +188,7 @@ impl SendQueue {
 
     /// Drops the oldest message that is not half written; how many that were, `None` when there is none.
     pub(super) fn drop_oldest(&mut self) -> Option<usize> {
-        if self.pieces.is_empty() {
-            self.close_tail();
-        }
-        self.split_half_written();
+        self.count_written();
         let begun = usize::from(self.written > 0);
         let waiting = (begun..self.pieces.len()).find(|&n| self.pieces[n].messages > 0);
         let at = waiting.unwrap_or_else(|| {
@@ -225,7 +222,10 @@ impl SendQueue {
     }
 
     /// Makes the message that is half written a piece of its own; those before it are sent.
-    fn split_half_written(&mut self) {
+    pub(super) fn count_written(&mut self) {
+        if self.pieces.is_empty() {
+            self.close_tail();
+        }
         let Some(first) = self.pieces.front_mut() else { return };
         while self.written > 0 && first.messages > 1 {
             let Ok(Found::Message { total, .. }) = frame::find(&first.bytes, usize::MAX) else { return };

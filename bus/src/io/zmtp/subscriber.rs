@@ -119,10 +119,12 @@ impl<S: Stream> SubscriberWire<S> {
         self.link.excuse_silence(now);
     }
 
-    /// The connection is no more; what it has brought can still be taken.
+    /// The connection is no more; the whole messages that it has brought can still be taken.
     pub(crate) fn end(&mut self, now: Instant) {
         if let Some(session) = self.link.session().filter(|session| session.peer().is_some()) {
-            self.leftover.append(session.inbound.bytes());
+            let bytes = session.inbound.bytes();
+            // Half of a message must not stand before what the next connection leaves behind.
+            self.leftover.append(&bytes[..whole(bytes, self.limit)]);
         }
         self.link.end(now);
     }
@@ -283,6 +285,19 @@ fn find(input: &[u8], scanned: &mut usize, limit: usize) -> Result<Option<Found>
         return Ok(None);
     }
     Ok(Some(Found::Message(Frames { topic, payload, trailer, total })))
+}
+
+/// How long the whole messages and commands at the beginning of `input` are.
+#[cold]
+fn whole(input: &[u8], limit: usize) -> usize {
+    let mut at = 0;
+    while let Ok(Some(found)) = find(&input[at..], &mut 0, limit) {
+        at += match found {
+            Found::Message(frames) => frames.total,
+            Found::Command(header) => header.total(),
+        };
+    }
+    at
 }
 
 /// The third frame may be a trailer; further ones are nobody's, as in Python Banyan.
