@@ -12,6 +12,8 @@ mod life;
 mod log;
 mod publishing;
 mod receiving;
+#[cfg(test)]
+mod simulation;
 mod source;
 
 pub use command::Unsent;

@@ -11,6 +11,8 @@ use multiplane_core::{Budget, Route};
 use multiplane_ring::Wake;
 pub(crate) use native::Hosted;
 use native::Native;
+#[cfg(test)]
+pub(crate) use native::simulated;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;

@@ -13,6 +13,8 @@ mod hosted;
 mod peers;
 mod queue;
 mod router;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod wishes;
 
 use super::{BackplaneBuilder, BackplaneError, Shared};
