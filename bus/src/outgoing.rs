@@ -52,9 +52,8 @@ impl<'a> Outgoing<'a> {
         budget: &Budget,
     ) -> Result<Self, PublishError> {
         check("the topic", topic.len(), budget.topic_bytes)?;
-        check("the message", payload.len() + topic.len(), budget.message_bytes)?;
         let more = if trailer == 0 { 0 } else { MORE };
-        Ok(Self {
+        let message = Self {
             topic_header: header(MORE, topic.len()),
             topic: topic.as_bytes(),
             payload_header: header(more, payload.len()),
@@ -66,7 +65,10 @@ impl<'a> Outgoing<'a> {
                 frame[2..].copy_from_slice(&unnumbered.encode());
                 frame
             }),
-        })
+        };
+        // As whoever receives it counts.
+        check("the message", message.length(), budget.message_bytes)?;
+        Ok(message)
     }
 
     /// All bytes, in their order.

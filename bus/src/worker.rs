@@ -387,7 +387,7 @@ impl Worker {
     /// descriptors of libzmq, looks at all its sockets.
     fn tick(&mut self, now: Instant) {
         for slot in 0..self.subscribers.len() {
-            let held = self.subscribers[slot].hot && !self.may_drain(slot);
+            let held = self.subscribers[slot].hot;
             let link = &mut self.subscribers[slot];
             link.keep_alive(held, now);
             link.hot |= link.inlet.touch();

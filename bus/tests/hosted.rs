@@ -11,7 +11,7 @@ fn camera() -> BackplaneBuilder {
 }
 
 fn host(builder: BackplaneBuilder) -> Bus {
-    Bus::builder("camera").host(builder).start().unwrap()
+    Bus::builder("camera").engine(engine()).host(builder).start().unwrap()
 }
 
 fn watch(camera: &Bus, topics: &[&str]) -> Bus {

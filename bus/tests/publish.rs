@@ -119,17 +119,23 @@ fn what_nobody_wants_is_dropped_and_counted() {
 
 #[test]
 fn what_is_too_large_is_refused_and_stays_the_callers() {
-    let backplane = backplane("BP1");
     let budget = Budget { message_bytes: 100_000, ..Budget::default() };
-    let bus = builder("large", [backplane.route()]).budget(budget).start().unwrap();
+    let backplane = multiplane_bus::Backplane::builder("BP1").publisher_port(0).subscriber_port(0);
+    let backplane = backplane.budget(budget.clone()).start().unwrap();
+    let bus = builder("large", [backplane.route().topics(["x"])]).budget(budget).start().unwrap();
     let publisher = bus.publisher("BP1").unwrap();
-    let error = publisher.publish_raw("x", &[0; 100_000]).unwrap_err().to_string();
+    // With all headers, as everybody on the way counts.
+    let largest = vec![0; 100_000 - (2 + 1 + 9)];
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    publisher.publish_raw("x", &largest).unwrap();
+    assert_eq!(bus.subscriber().unwrap().recv_timeout(LONG).unwrap().payload_bytes()[..], largest);
+    let error = publisher.publish_raw("x", &[&largest[..], &[0]].concat()).unwrap_err().to_string();
     assert_eq!(error, "the message of 100001 bytes is over the limit of 100000");
     let error = publisher.publish_raw(&"t".repeat(65_537), &[]).unwrap_err().to_string();
     assert_eq!(error, "the topic of 65537 bytes is over the limit of 65536");
     let unwritable = std::collections::HashMap::from([(1, 1)]);
     assert!(matches!(publisher.publish("x", &unwritable), Err(PublishError::Encode(_))));
-    assert_eq!((stats(&bus).accepted, stats(&bus).refused), (0, 3));
+    assert_eq!((stats(&bus).accepted, stats(&bus).refused), (1, 3));
 }
 
 #[test]

@@ -73,7 +73,11 @@ impl<S: Stream> Outlet<S> {
 
     /// Whether it has more to do at once.
     pub(crate) fn has_work(&self) -> bool {
-        matches!(self, Outlet::Hosted(hosted) if hosted.has_work())
+        match self {
+            Outlet::Native(wire) => wire.has_answers(),
+            Outlet::Libzmq(_) => false,
+            Outlet::Hosted(hosted) => hosted.has_work(),
+        }
     }
 
     /// The connection is no more.

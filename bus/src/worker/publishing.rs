@@ -213,14 +213,16 @@ impl<S: Stream> PublisherLink<S> {
     /// Hears what the backplane says about its subscribers; whether it said anything.
     pub(super) fn hear(&mut self, now: Instant) -> bool {
         let (mut changed, mut complete) = (false, false);
-        let Gate { wanted, shared, last, .. } = &mut self.gate;
+        let Gate { wanted, shared, last, complaint, .. } = &mut self.gate;
         let heard = self.outlet.hear(now, |notice| match notice {
             Notice::Subscribed(topic) => {
                 changed = true;
                 // Python's backplane asks for everything, and then there is nothing left to hear.
                 complete |= topic.is_empty();
                 if let Err(error) = wanted.add(topic, 0) {
-                    tracing::error!(backplane = %shared.id, %error, "a subscription is not known here");
+                    complaint.complain(now, |before| {
+                        tracing::error!(backplane = %shared.id, %error, before, "a subscription is not known here");
+                    });
                 }
             }
             Notice::Unsubscribed(topic) => {

@@ -323,7 +323,8 @@ impl<S: Stream> SubscriberLink<S> {
         }
     }
 
-    /// Looks whether the backplane is alive. `held`: something has come that nobody takes now, so silence means nothing.
+    /// Looks whether the backplane is alive. `held`: something has come that is not taken yet, and a sign of
+    /// life may lie behind it, so silence means nothing.
     pub(super) fn keep_alive(&mut self, held: bool, now: Instant) {
         if held {
             self.inlet.excuse_silence(now);

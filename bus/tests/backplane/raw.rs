@@ -3,7 +3,7 @@
 
 use multiplane_bus::{Backplane, BackplaneBuilder, Budget, Engine, ForwardStats};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Far longer than anything takes: nothing here is about speed.
@@ -91,7 +91,23 @@ pub struct Raw {
 impl Raw {
     /// A connection, and not a word yet.
     pub fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Self::on(TcpStream::connect(("127.0.0.1", port)).unwrap())
+    }
+
+    /// The next one that comes, and not a word yet.
+    pub fn accept(listener: &TcpListener) -> Self {
+        listener.set_nonblocking(true).unwrap();
+        let mut stream = None;
+        until("somebody connects", || {
+            stream = listener.accept().ok();
+            stream.is_some()
+        });
+        let (stream, _) = stream.unwrap();
+        stream.set_nonblocking(false).unwrap();
+        Self::on(stream)
+    }
+
+    fn on(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_write_timeout(Some(LONG)).unwrap();
@@ -100,13 +116,21 @@ impl Raw {
 
     /// A peer past its handshake.
     pub fn peer(port: u16, kind: &str, minor: u8) -> Self {
-        let mut peer = Self::connect(port);
-        peer.minor = minor;
-        peer.write(&[greeting(minor), ready(kind)].concat());
-        assert_eq!(peer.greeting()[10], 3);
-        let (flags, body) = peer.frame().expect("READY");
+        Self::connect(port).shake_hands(kind, minor)
+    }
+
+    /// The next one that comes, past its handshake.
+    pub fn host(listener: &TcpListener, kind: &str, minor: u8) -> Self {
+        Self::accept(listener).shake_hands(kind, minor)
+    }
+
+    fn shake_hands(mut self, kind: &str, minor: u8) -> Self {
+        self.minor = minor;
+        self.write(&[greeting(minor), ready(kind)].concat());
+        assert_eq!(self.greeting()[10], 3);
+        let (flags, body) = self.frame().expect("READY");
         assert!(flags == 4 && body.starts_with(b"\x05READY"), "{body:?}");
-        peer
+        self
     }
 
     pub fn publisher(backplane: &Backplane) -> Self {

@@ -1,6 +1,9 @@
 //! Backplanes and buses on free loopback ports.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod engine;
+
+pub use engine::engine;
 use multiplane_bus::{Backplane, BackplaneStats, Budget, Builder, Bus, OnSlow, Route, RoutingSpec};
 use std::time::{Duration, Instant};
 
@@ -22,7 +25,7 @@ pub fn small() -> Budget {
 
 pub fn builder(name: &str, routes: impl IntoIterator<Item = Route>) -> Builder {
     let spec = routes.into_iter().fold(RoutingSpec::builder(), |spec, route| spec.backplane(route));
-    Bus::builder(name).routing(spec.build().unwrap())
+    Bus::builder(name).engine(engine()).routing(spec.build().unwrap())
 }
 
 /// A bus that subscribes to `topics` on `backplane` and publishes there.

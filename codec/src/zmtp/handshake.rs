@@ -212,7 +212,8 @@ impl Handshake {
 fn check_greeting(input: &[u8]) -> Result<(), Refusal> {
     match input.first() {
         None | Some(0xff) => {}
-        Some(0x16) => return Err(Refusal::NotZmtp { what: "TLS" }),
+        // What a client begins with, and what a server answers.
+        Some(0x15 | 0x16) => return Err(Refusal::NotZmtp { what: "TLS" }),
         Some(b'G' | b'P' | b'H' | b'D' | b'O' | b'C' | b'T') => {
             return Err(Refusal::NotZmtp { what: "perhaps HTTP" });
         }

@@ -1,5 +1,5 @@
 use super::link::Link;
-use super::session::{Broken, write_some};
+use super::session::{Broken, Session, write_some};
 use super::stream::Stream;
 use crate::io::{Notice, Readiness, SYNC_MARKER, Signal};
 use crate::worker::now;
@@ -61,6 +61,11 @@ impl<S: Stream> PublisherWire<S> {
             }
         }
         Ok(written)
+    }
+
+    /// Whether answers wait that can be sent.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.link.is_writable() && self.link.session().is_some_and(Session::has_control)
     }
 
     /// Sends what answers wait; never in the middle of a message, which the caller sees to.
