@@ -6,7 +6,9 @@
 //! | [`programs`] | where our own binaries, the Python interpreter and its programs are |
 //! | [`hub`] | a backplane in a process of its own, ours or Python's |
 //! | [`peer`] | a pyzmq peer that does what it is told |
+//! | [`foreign`] | sockets of libzmq and of others, bound or connected |
 //! | [`place`] | free ports, and when somebody listens at them |
+//! | [`engine`] | the engine of the components under test |
 //! | [`clock`] | the only place that looks at the clock |
 //! | [`random`] | random numbers that can be had again |
 //!
@@ -16,6 +18,9 @@
 #![allow(clippy::print_stdout)] // What was measured is shown to whoever asks with --nocapture.
 
 pub mod clock;
+#[path = "../../bus/tests/common/engine.rs"]
+pub mod engine;
+pub mod foreign;
 pub mod hub;
 pub mod peer;
 pub mod place;
@@ -28,7 +33,12 @@ use multiplane_bus::{Bus, Route, RoutingSpec};
 /// A component linked to `routes`.
 #[must_use]
 pub fn component(name: &str, routes: impl IntoIterator<Item = Route>) -> Bus {
-    Bus::builder(name).routing(spec(routes)).start_deadline(clock::DEADLINE).start().unwrap()
+    Bus::builder(name)
+        .engine(engine::engine())
+        .routing(spec(routes))
+        .start_deadline(clock::DEADLINE)
+        .start()
+        .unwrap()
 }
 
 /// The routing specification of `routes`.

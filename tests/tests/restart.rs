@@ -268,6 +268,7 @@ fn a_component_with_a_full_inbox_hears_again() {
     let mut hub = Hub::start(Kind::Multiplane, "BP1");
     let budget = multiplane_bus::Budget { inbox: 256, ..Default::default() };
     let receiving = Bus::builder("full")
+        .engine(multiplane_tests::engine::engine())
         .routing(multiplane_tests::spec([hub.route(["tick"])]))
         .budget(budget)
         .start()

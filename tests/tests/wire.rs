@@ -1,9 +1,10 @@
 //! What is on the wire, seen by raw pyzmq peers: frames as they are, odd messages, matching, long topics.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
-use multiplane_bus::{Backplane, Bus, Subscriber};
+use multiplane_bus::{Backplane, Bus, Engine, Subscriber};
 use multiplane_tests::clock::{DEADLINE, eventually};
 use multiplane_tests::component;
+use multiplane_tests::engine::engine;
 use multiplane_tests::hub::{Hub, Kind};
 use multiplane_tests::peer::Peer;
 
@@ -301,7 +302,9 @@ fn long_topics_from_a_pyzmq_publisher() {
         let mut peer = (!ours).then(|| listening_peer(&hub));
         let component = ours.then(|| listening_component(&hub));
         for length in LENGTHS {
-            publisher.await_wanted(long_topic(length).as_bytes());
+            // So a component of ours on libzmq asks for a shorter prefix.
+            let shorter = ours && engine() == Engine::Libzmq && (246..256).contains(&length);
+            publisher.await_wanted(&long_topic(length).as_bytes()[..if shorter { 245 } else { length }]);
         }
         publisher.await_wanted(b"short");
         publish_long_topics(|topic| publisher.send(&[topic.as_bytes(), b"\xc0"]));

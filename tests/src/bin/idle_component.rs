@@ -6,6 +6,7 @@
 
 use multiplane_bus::{Bus, RoutingSpec};
 use multiplane_tests::clock::{DEADLINE, measure_over};
+use multiplane_tests::engine::engine;
 use std::collections::BTreeMap;
 use std::fs::{read_dir, read_to_string};
 use std::time::Duration;
@@ -31,7 +32,8 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let routing = RoutingSpec::from_path(&arguments[1]).unwrap();
     let window = arguments[2].parse().unwrap();
-    let bus = Bus::builder("idle").routing(routing).start_deadline(DEADLINE).start().unwrap();
+    let bus =
+        Bus::builder("idle").engine(engine()).routing(routing).start_deadline(DEADLINE).start().unwrap();
     let _subscriber = bus.subscriber().unwrap();
     // The start is over when its last echo is: a first, short window that is not counted.
     measure_over(Duration::from_secs(1));
