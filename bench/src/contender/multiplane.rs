@@ -1,4 +1,5 @@
-//! Multiplane: components of this project through a backplane of this project, on either engine of the backplane.
+//! Multiplane: components of this project through a backplane of this project, all on one engine. In `direct` the
+//! publisher hosts the backplane.
 //!
 //! Subscribers are handlers, which is the fast way and the one the manual shows. Lossless by back-pressure: the
 //! backplane runs with [`OnSlow::Block`], and `publish` waits for room.
@@ -10,7 +11,7 @@ use super::{
 use crate::BenchError;
 use crate::role::{Publishing, Subscribing};
 use crate::scenario::Scenario;
-use multiplane_bus::{Backplane, Bus, Engine, OnSlow, Publisher, Route, RoutingSpec};
+use multiplane_bus::{Backplane, BackplaneBuilder, Bus, Engine, OnSlow, Publisher, Route, RoutingSpec};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -20,13 +21,18 @@ const READY: Duration = Duration::from_secs(10);
 pub(crate) static NATIVE: System = System {
     name: "multiplane-native",
     lossless: Lossless::BackPressure,
-    check,
+    check: |_| Ok(()),
     parts: Parts::Processes { middle: Some(|_| backplane(Engine::Native)), publish, subscribe },
 };
 
 pub(crate) static LIBZMQ: System = System {
     name: "multiplane-libzmq",
-    parts: Parts::Processes { middle: Some(|_| backplane(Engine::Libzmq)), publish, subscribe },
+    check,
+    parts: Parts::Processes {
+        middle: Some(|_| backplane(Engine::Libzmq)),
+        publish: |place, role| publish_on(Engine::Libzmq, place, role),
+        subscribe: |place, role| subscribe_on(Engine::Libzmq, place, role),
+    },
     ..NATIVE
 };
 
@@ -40,28 +46,47 @@ pub(crate) static ENDS: System = System {
 
 fn check(scenario: Scenario) -> Result<(), &'static str> {
     match scenario {
-        Scenario::Direct => Err("its components meet at a backplane"),
+        Scenario::Direct => Err("only the native engine hosts a backplane in a component"),
         _ => Ok(()),
     }
 }
 
-/// A backplane that holds publishers back rather than lose a message.
+/// It holds publishers back rather than lose a message.
+fn builder(engine: Engine) -> BackplaneBuilder {
+    Backplane::builder(NAME).publisher_port(0).subscriber_port(0).on_slow(OnSlow::Block).engine(engine)
+}
+
+/// A backplane in a process of its own.
 pub(super) fn backplane(engine: Engine) -> Result<Middle, BenchError> {
-    let builder = Backplane::builder(NAME).publisher_port(0).subscriber_port(0);
-    let started = builder.on_slow(OnSlow::Block).engine(engine).start();
+    let started = builder(engine).start();
     let backplane = started.map_err(BenchError::doing("starting the backplane"))?;
     Ok(Middle::here(vec![backplane.publisher_port(), backplane.subscriber_port()], backplane))
 }
 
-/// A component that only publishes.
 fn publish(place: &Place, role: Publishing) -> Result<(), BenchError> {
-    let bus = start([Route::new(NAME, &place.host).publisher_port(place.port(0)?)])?;
+    publish_on(Engine::Native, place, role)
+}
+
+/// A component that only publishes.
+fn publish_on(engine: Engine, place: &Place, role: Publishing) -> Result<(), BenchError> {
+    let (bus, ports) = if place.has_middle() {
+        (start(engine, [Route::new(NAME, &place.host).publisher_port(place.port(0)?)])?, Vec::new())
+    } else {
+        let started = Bus::builder(NAME).host(builder(engine)).start_deadline(READY).start();
+        let bus = started.map_err(BenchError::doing("hosting a backplane"))?;
+        let ports = bus.hosted(NAME).map(|here| vec![here.publisher_port(), here.subscriber_port()]);
+        (bus, ports.unwrap_or_default())
+    };
     let publisher = bus.publisher(NAME).map_err(BenchError::doing("publishing"))?;
-    role.run(Vec::new(), Talker { publisher, _bus: bus })
+    role.run(ports, Talker { publisher, _bus: bus })
+}
+
+fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
+    subscribe_on(Engine::Native, place, role)
 }
 
 /// A component that receives, and in ping-pong also publishes.
-fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
+fn subscribe_on(engine: Engine, place: &Place, role: Subscribing) -> Result<(), BenchError> {
     let first = role.first();
     let hears = place.hears(first);
     let (named, further) = hears.split_at(1);
@@ -70,7 +95,7 @@ fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
         let route = Route::new(name, &place.host).subscriber_port(ports[1]).topics(named);
         if place.answers() { route.publisher_port(ports[0]) } else { route }
     });
-    let bus = start(routes)?;
+    let bus = start(engine, routes)?;
     // A routing specification has no room for a hundred thousand.
     for topic in further {
         bus.subscribe(NAME, topic).map_err(BenchError::doing("subscribing"))?;
@@ -78,11 +103,11 @@ fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
     role.run(Vec::new(), Hearer { bus, says: place.says(first) })
 }
 
-fn start(routes: impl IntoIterator<Item = Route>) -> Result<Bus, BenchError> {
+fn start(engine: Engine, routes: impl IntoIterator<Item = Route>) -> Result<Bus, BenchError> {
     let spec = RoutingSpec::builder();
     let routing = routes.into_iter().fold(spec, |spec, route| spec.backplane(route)).build();
     let routing = routing.map_err(BenchError::doing("writing a routing specification"))?;
-    let started = Bus::builder(NAME).routing(routing).start_deadline(READY).start();
+    let started = Bus::builder(NAME).routing(routing).engine(engine).start_deadline(READY).start();
     started.map_err(BenchError::doing("starting a component"))
 }
 
