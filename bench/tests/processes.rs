@@ -1,5 +1,5 @@
 //! The harness with real processes: each contender of this build in each scenario it runs, lossless, and nothing left behind.
-#![allow(clippy::unwrap_used)] // Helpers of tests.
+#![allow(clippy::print_stderr, clippy::unwrap_used)] // Helpers of tests.
 
 use multiplane_bench::contender::Contender;
 use multiplane_bench::measure::{Launcher, Plan, Row, measure};
@@ -41,7 +41,8 @@ fn lossless(row: &Row) {
         && why.contains(" is not installed")
         && !row.contender.name().starts_with("multiplane")
     {
-        return println!("SKIPPED {what}: {why}");
+        eprintln!("SKIPPED {what}: {why}");
+        return;
     }
     for round in row.rounds.as_ref().unwrap_or_else(|why| panic!("{what}: {why}")) {
         for outcome in round.runs() {

@@ -1,5 +1,6 @@
 //! The stream through its public face: whatever threads append comes out whole, in each one's order, and bounded.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use multiplane_ring::stream::{Capacity, Refused, StreamReceiver, StreamSender, stream};
 use std::sync::atomic::{AtomicBool, Ordering};
