@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 const CONTROL_LIMIT: usize = 16 * 1024;
 
 /// A connection on which nothing has come for so long is asked whether anybody is there...
-const PING_AFTER: Duration = Duration::from_secs(2);
+const PING_AFTER: Duration = Duration::from_secs(5);
 
 /// ... and given up when no answer comes for so long.
-const DEAD_AFTER: Duration = Duration::from_secs(6);
+const DEAD_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
