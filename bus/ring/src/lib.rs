@@ -1,8 +1,7 @@
 //! Bounded lock-free queues, wake-ups and wait policies.
 //!
-//! The one crate of Multiplane that may say `unsafe`; so far nothing in it needs to. Queues are crossbeam's until a
-//! bench shows a number that they cannot reach. What is our own is the protocol between many publishing threads and one
-//! worker that sleeps in `poll`:
+//! The one crate of Multiplane that may say `unsafe`: the publish queue's memory in [`stream`] needs it. All other queues are
+//! crossbeam's. Our own is also the protocol between many publishing threads and one worker that sleeps in `poll`:
 //!
 //! 1. a publisher pushes into the queue of a link, then [`ReadySet::mark`]s the link, then calls [`Wake::wake`];
 //! 2. the worker takes the marked links, drains their queues, calls [`Wake::prepare`], looks at the set once more, and
