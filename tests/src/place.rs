@@ -1,11 +1,11 @@
 //! Free ports, and when somebody listens at them.
 
 use crate::clock::eventually;
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
-/// A loopback port that nobody listens at. Not one of the system's ephemeral ports: those are handed to connecting
-/// sockets, so while a backplane is down, whoever reconnects to it might be connected to itself.
+/// A loopback port that nobody uses. Not one of the system's ephemeral ports: those are handed to connecting
+/// sockets, so while a backplane is down, whoever reconnects to it might be connected to itself. Not found by binding it:
+/// a process that another test begins at that moment would hold the port until it executes its program.
 #[must_use]
 pub fn free_port() -> u16 {
     const FIRST: u16 = 18_000;
@@ -15,7 +15,7 @@ pub fn free_port() -> u16 {
     let start = (std::process::id() * 37 % u32::from(COUNT)) as u16;
     (0..COUNT)
         .map(|_| FIRST + (start + NEXT.fetch_add(1, Relaxed)) % COUNT)
-        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .find(|&port| !sockets().any(|(local, _)| local == port))
         .expect("a free port")
 }
 
@@ -28,12 +28,18 @@ pub fn await_listener(port: u16) {
 /// Whether somebody listens at `port`.
 #[must_use]
 pub fn has_listener(port: u16) -> bool {
-    let wanted = format!(":{port:04X}");
-    let listens = |line: &str| {
+    const LISTEN: &str = "0A";
+    sockets().any(|(local, state)| local == port && state == LISTEN)
+}
+
+/// The TCP sockets of this machine: local port and state.
+fn sockets() -> impl Iterator<Item = (u16, String)> {
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    let socket = |line: &str| {
         let mut columns = line.split_whitespace().skip(1);
-        let local = columns.next();
-        let state = columns.nth(1);
-        local.is_some_and(|local| local.ends_with(&wanted)) && state == Some("0A")
+        let (_, port) = columns.next()?.rsplit_once(':')?;
+        Some((u16::from_str_radix(port, 16).ok()?, columns.nth(1)?.to_owned()))
     };
-    std::fs::read_to_string("/proc/net/tcp").unwrap().lines().any(listens)
+    tables.into_iter().flat_map(move |table| table.lines().filter_map(socket).collect::<Vec<_>>())
 }

@@ -71,7 +71,14 @@ fn all_joined(publishers: &[Foreign], topic: &[u8], subscribers: &[Foreign]) {
 
 fn backplane(engine: Engine, ports: (u16, u16)) -> Backplane {
     let builder = Backplane::builder("BP1").publisher_port(ports.0).subscriber_port(ports.1);
-    builder.engine(engine).on_slow(OnSlow::Block).budget(budget()).start().unwrap()
+    let builder = builder.engine(engine).on_slow(OnSlow::Block).budget(budget());
+    // A foreigner that is being started holds the ports of the backplane before this one until it runs its own program.
+    let mut running = None;
+    eventually("the ports are free", || {
+        running = builder.clone().start().ok();
+        running.is_some()
+    });
+    running.unwrap()
 }
 
 /// Each publisher sends every message, and each subscriber gets it.
