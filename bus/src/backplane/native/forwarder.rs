@@ -310,7 +310,7 @@ impl<S: Read + Write> Forwarder<S> {
         loop {
             if *scanned == 0 && self.holding == 0 && !self.guard {
                 let room = (run_messages - messages, run_bytes.saturating_sub(end - start));
-                let (more, length) = frame::repeats(&source.bytes[end..], &self.router.head, limit, room);
+                let (more, length) = self.router.pass(&source.bytes[end..], limit, room);
                 (messages, end) = (messages + more, end + length);
             }
             let rest = &source.bytes[end..];
@@ -332,7 +332,7 @@ impl<S: Read + Write> Forwarder<S> {
                     self.deliver(source, start..end, messages, now);
                     (start, messages) = (end, 0);
                     if elsewhere {
-                        std::mem::swap(&mut self.router.targets, &mut self.router.next);
+                        self.router.go_elsewhere();
                     }
                     if self.holding > 0 {
                         return (end, Ok(()));
