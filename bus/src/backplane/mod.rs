@@ -19,6 +19,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{fmt, io};
 
+/// Slow subscribers that are told of.
+const SLOW_SHOWN: usize = 16;
+
+/// More threads than one backplane has use for: each has a joint to each.
+const MOST_WORKERS: usize = 64;
+
 /// Ports of Python Banyan, named from the component's view.
 const SUBSCRIBER_PORT: u16 = 43125;
 const PUBLISHER_PORT: u16 = 43124;
@@ -72,8 +78,9 @@ pub struct Backplane {
     host: String,
     ports: (u16, u16),
     engine: Engine,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    /// Of each worker.
+    shared: Vec<Arc<Shared>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// How a [`Backplane`] is to be.
@@ -86,6 +93,7 @@ pub struct BackplaneBuilder {
     on_slow: Option<OnSlow>,
     engine: Engine,
     guard: bool,
+    workers: usize,
     budget: Budget,
 }
 
@@ -194,6 +202,14 @@ pub enum BackplaneError {
         /// What else would help.
         or: &'static str,
     },
+    /// A component serves the backplane that it hosts with one of its own workers.
+    #[error(
+        "backplane {name}: a component hosts it with one worker: leave out `workers`, or start it beside the component"
+    )]
+    HostedWorkers {
+        /// The backplane.
+        name: String,
+    },
     /// The bounds make no sense.
     #[error(transparent)]
     Budget(#[from] multiplane_core::BudgetError),
@@ -249,6 +265,7 @@ impl Backplane {
             on_slow: None,
             engine: Engine::default(),
             guard: false,
+            workers: 1,
             budget: Budget::default(),
         }
     }
@@ -291,21 +308,23 @@ impl Backplane {
     /// What was counted so far.
     #[must_use]
     pub fn stats(&self) -> ForwardStats {
-        let counters = &self.shared.counters;
+        let sum =
+            |count: fn(&Counters) -> u64| self.shared.iter().map(|worker| count(&worker.counters)).sum();
         ForwardStats {
-            received: counters.received.get(),
-            received_bytes: counters.received_bytes.get(),
-            unwanted: counters.unwanted.get(),
-            guarded: counters.guarded.get(),
-            copies: counters.copies.get(),
-            forwarded: counters.forwarded.get(),
-            dropped: counters.dropped.get(),
-            lost: counters.lost.get(),
-            queued: counters.queued(),
-            publishers: counters.publishers.get(),
-            subscribers: counters.subscribers.get(),
-            subscriptions: counters.subscriptions.get(),
-            refused: counters.refused.get(),
+            received: sum(|counters| counters.received.get()),
+            received_bytes: sum(|counters| counters.received_bytes.get()),
+            unwanted: sum(|counters| counters.unwanted.get()),
+            guarded: sum(|counters| counters.guarded.get()),
+            copies: sum(|counters| counters.copies.get()),
+            forwarded: sum(|counters| counters.forwarded.get()),
+            dropped: sum(|counters| counters.dropped.get()),
+            lost: sum(|counters| counters.lost.get()),
+            queued: sum(Counters::queued),
+            publishers: sum(|counters| counters.publishers.get()),
+            subscribers: sum(|counters| counters.subscribers.get()),
+            // Each worker knows of all.
+            subscriptions: self.shared.first().map_or(0, |first| first.counters.subscriptions.get()),
+            refused: sum(|counters| counters.refused.get()),
         }
     }
 
@@ -316,10 +335,16 @@ impl Backplane {
         if self.engine == Engine::Libzmq {
             return Vec::new();
         }
-        let (answer, answers) = mpsc::channel();
-        self.shared.asked().push(answer);
-        self.shared.wake.wake_always();
-        answers.recv_timeout(Duration::from_secs(1)).unwrap_or_default()
+        let ask = |worker: &Arc<Shared>| {
+            let (answer, answers) = mpsc::channel();
+            worker.asked().push(answer);
+            worker.wake.wake_always();
+            answers.recv_timeout(Duration::from_secs(1)).unwrap_or_default()
+        };
+        let mut slow: Vec<_> = self.shared.iter().flat_map(ask).collect();
+        slow.sort_by_key(|subscriber| std::cmp::Reverse((subscriber.queued_bytes, subscriber.dropped)));
+        slow.truncate(SLOW_SHOWN);
+        slow
     }
 
     /// Forwards what has arrived, for at most `deadline`, and ends.
@@ -329,15 +354,19 @@ impl Backplane {
     }
 
     fn shut_down(&mut self, deadline: Duration) {
-        let Some(thread) = self.thread.take() else { return };
         let nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX - 1);
-        self.shared.closing.store(nanos.saturating_add(1), Relaxed);
-        self.shared.wake.wake_always();
-        if thread.join().is_err() {
-            tracing::error!(
-                backplane = self.name,
-                "the backplane's thread panicked: this is a bug in Multiplane"
-            );
+        // One that is hosted has no thread, and ends with its component.
+        for worker in self.shared.iter().filter(|_| !self.threads.is_empty()) {
+            worker.closing.store(nanos.saturating_add(1), Relaxed);
+            worker.wake.wake_always();
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!(
+                    backplane = self.name,
+                    "the backplane's thread panicked: this is a bug in Multiplane"
+                );
+            }
         }
     }
 }
@@ -400,6 +429,15 @@ impl BackplaneBuilder {
         self
     }
 
+    /// How many threads share the work, 1 to 64; 1 by default, which serves two cores or few components best. Connections
+    /// are dealt out among them in turn, and the order of each publisher's messages is kept. A message for a subscriber of
+    /// another thread costs one more hop; so this pays where several publishers keep one thread busy. The bounds of
+    /// subscriptions and of unfinished messages are then for each thread. Not on [`Engine::Libzmq`].
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.clamp(1, MOST_WORKERS);
+        self
+    }
+
     /// The bounds: `high_water_mark` messages wait for each subscriber and from each publisher, `message_bytes` and
     /// `subscription_topic_bytes` limit what may come in.
     pub fn budget(mut self, budget: Budget) -> Self {
@@ -412,15 +450,17 @@ impl BackplaneBuilder {
     /// # Errors
     /// [`BackplaneError`].
     pub fn start(self) -> Result<Backplane, BackplaneError> {
-        let shared = self.open()?;
-        let (ports, run): (_, Box<dyn FnOnce() + Send>) = match self.engine {
+        let shared = (0..self.workers).map(|_| self.open()).collect::<Result<Vec<_>, _>>()?;
+        let (ports, runs): (_, Vec<Box<dyn FnOnce() + Send>>) = match self.engine {
             Engine::Native => {
-                let (native, ports) = self.bind_native(&shared)?;
-                (ports, Box::new(move || native.run()))
+                let (natives, ports) = self.bind_native(&shared)?;
+                let run = |native: Native| -> Box<dyn FnOnce() + Send> { Box::new(move || native.run()) };
+                (ports, natives.into_iter().map(run).collect())
             }
             Engine::Libzmq => {
                 let cannot = match self.on_slow {
                     _ if self.guard => Some(("judge messages", "")),
+                    _ if self.workers > 1 => Some(("share the work of one backplane", "")),
                     Some(OnSlow::DropOldest) => Some(("drop the oldest", ", `drop-newest` or `block`")),
                     Some(OnSlow::Disconnect) => {
                         Some(("disconnect who is slow", ", `drop-newest` or `block`"))
@@ -430,14 +470,18 @@ impl BackplaneBuilder {
                 if let Some((what, or)) = cannot {
                     return Err(BackplaneError::NotOffered { name: self.name, what, or });
                 }
-                let (forwarding, ports) = Forwarding::bind(shared.clone(), &self)?;
-                (ports, Box::new(move || forwarding.run()))
+                let (forwarding, ports) = Forwarding::bind(shared[0].clone(), &self)?;
+                (ports, vec![Box::new(move || forwarding.run())])
             }
         };
-        let thread = std::thread::Builder::new().name("backplane".to_owned()).spawn(run);
-        let thread = thread.map_err(|error| self.refused(0, &error))?;
         let engine = self.engine;
-        Ok(Backplane { name: self.name, host: self.host, ports, engine, shared, thread: Some(thread) })
+        let (name, host) = (self.name.clone(), self.host.clone());
+        let mut backplane = Backplane { name, host, ports, engine, shared, threads: Vec::new() };
+        for run in runs {
+            let thread = std::thread::Builder::new().name("backplane".to_owned()).spawn(run);
+            backplane.threads.push(thread.map_err(|error| self.refused(0, &error))?);
+        }
+        Ok(backplane)
     }
 
     /// Binds both ports for a component that serves them itself.
@@ -446,10 +490,15 @@ impl BackplaneBuilder {
             let (what, or) = ("be hosted by a component", "");
             return Err(BackplaneError::NotOffered { name: self.name, what, or });
         }
-        let shared = self.open()?;
-        let (native, ports) = self.bind_native(&shared)?;
+        if self.workers > 1 {
+            return Err(BackplaneError::HostedWorkers { name: self.name });
+        }
+        let shared = vec![self.open()?];
+        let (listeners, ports) = native::bind(&self)?;
+        let native = Native::new(shared[0].clone(), Some(listeners), &self);
+        let native = native.map_err(|error| self.refused(0, &error))?;
         let Self { name, host, engine, .. } = self;
-        Ok((Backplane { name, host, ports, engine, shared, thread: None }, Hosted::new(native)))
+        Ok((Backplane { name, host, ports, engine, shared, threads: Vec::new() }, Hosted::new(native)))
     }
 
     fn open(&self) -> Result<Arc<Shared>, BackplaneError> {
@@ -459,10 +508,10 @@ impl BackplaneBuilder {
         Ok(Arc::new(Shared { wake, closing, asked, counters }))
     }
 
-    fn bind_native(&self, shared: &Arc<Shared>) -> Result<(Native, (u16, u16)), BackplaneError> {
+    fn bind_native(&self, shared: &[Arc<Shared>]) -> Result<(Vec<Native>, (u16, u16)), BackplaneError> {
         let (listeners, ports) = native::bind(self)?;
-        let native = Native::new(shared.clone(), listeners, self);
-        Ok((native.map_err(|error| self.refused(0, &error))?, ports))
+        let natives = Native::team(shared, listeners, self);
+        Ok((natives.map_err(|error| self.refused(0, &error))?, ports))
     }
 
     /// Says why `port` could not be had; 0 stands for no port in particular.

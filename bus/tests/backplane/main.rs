@@ -6,4 +6,5 @@ mod limits;
 mod policies;
 mod raw;
 mod wire;
+mod workers;
 mod zmq_peers;

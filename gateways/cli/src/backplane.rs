@@ -51,6 +51,10 @@ pub(crate) struct Args {
     #[arg(long)]
     guard: bool,
 
+    /// Threads that share the work: more than one pays where several publishers keep it busy, and cores are free
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    workers: u8,
+
     /// Who does the work
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = EngineName::Native)]
     engine: EngineName,
@@ -92,6 +96,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         .subscriber_port(args.subscriber_port)
         .on_slow(on_slow)
         .guard(args.guard)
+        .workers(usize::from(args.workers))
         .engine(match args.engine {
             EngineName::Native => Engine::Native,
             EngineName::Libzmq => Engine::Libzmq,

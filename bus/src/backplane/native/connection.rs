@@ -23,6 +23,8 @@ pub(super) struct Connection<S> {
     /// Who it is, for people.
     pub(super) address: String,
     pub(super) side: Side,
+    /// It leads to another worker of this backplane, or comes from one: no handshake, and nothing is lost there.
+    pub(super) joint: bool,
     handshake: Handshake,
     /// Until when the handshake must be done.
     pub(super) deadline: Instant,
@@ -79,6 +81,7 @@ impl<S: Read + Write> Connection<S> {
             stream,
             address,
             side,
+            joint: false,
             handshake,
             deadline,
             input: Input::default(),
@@ -96,9 +99,24 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
+    /// One end of a joint.
+    pub(super) fn joint(stream: S, address: String, side: Side, queue: SendQueue, now: Instant) -> Self {
+        let nothing_yet = SendQueue::new(usize::MAX, usize::MAX);
+        Self { joint: true, queue, ..Self::new(stream, address, side, nothing_yet, now) }
+    }
+
     /// Who is there, once the handshake is done.
     pub(super) fn peer(&self) -> Option<Peer> {
+        if self.joint {
+            return Some(Peer { minor: 1, socket_type: SocketType::XPub });
+        }
         self.handshake.peer()
+    }
+
+    /// How many messages were forwarded since the last call; a joint only brings them on their way.
+    pub(super) fn take_forwarded(&mut self) -> u64 {
+        let sent = self.queue.take_sent() as u64;
+        if self.joint { 0 } else { sent }
     }
 
     /// Remembers a subscription, if it is one of the first.

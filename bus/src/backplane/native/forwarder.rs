@@ -9,13 +9,13 @@ use super::guard;
 use super::peers::Peers;
 use super::queue::SendQueue;
 use super::router::Router;
+use super::team::Team;
 use crate::backplane::{BackplaneBuilder, Counters, OnSlow};
 use crate::worker::{RateLimit, after};
 use multiplane_codec::zmtp::command;
 use multiplane_codec::zmtp::frame::{self, Found};
 use multiplane_core::{Budget, Subscriptions};
 use std::io::{Read, Write};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,26 +45,30 @@ pub(super) struct Readiness {
 pub(super) struct Forwarder<S> {
     pub(super) name: String,
     pub(super) budget: Budget,
-    on_slow: OnSlow,
+    pub(super) on_slow: OnSlow,
     guard: bool,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
     pub(super) peers: Peers<S>,
     /// Who wants what.
     pub(super) wanted: Subscriptions<u32>,
     pub(super) router: Router,
     /// For a component that hosts this backplane: what its subscribers began and ended to want.
     pub(super) upstream: Option<Vec<(bool, Vec<u8>)>>,
+    /// When there are several workers.
+    pub(super) team: Option<Team>,
     /// Connections that are served in the present turn.
     serving: Vec<u32>,
-    /// Subscribers that hold the publishers back.
-    holding: usize,
+    /// Subscribers that hold all back.
+    pub(super) holding: usize,
+    /// Joints that are full, and hold back our own publishers alone: if they held each other back, that might never end.
+    pub(super) full_joints: usize,
     /// Subscribers that were too slow and are to go.
-    condemned: Vec<u32>,
+    pub(super) condemned: Vec<u32>,
     pool: Pool,
     /// Memory that unfinished messages keep.
     unfinished: usize,
     complaint: RateLimit,
-    guard_complaint: RateLimit,
+    pub(super) guard_complaint: RateLimit,
 }
 
 impl<S: Read + Write> Forwarder<S> {
@@ -81,6 +85,8 @@ impl<S: Read + Write> Forwarder<S> {
             upstream: None,
             serving: Vec::new(),
             holding: 0,
+            full_joints: 0,
+            team: None,
             condemned: Vec::new(),
             pool: Pool::default(),
             unfinished: 0,
@@ -96,13 +102,13 @@ impl<S: Read + Write> Forwarder<S> {
 
     /// Connections that there are.
     pub(super) fn connections(&self) -> usize {
-        self.peers.len()
+        self.team.as_ref().map_or(self.peers.len(), Team::connections)
     }
 
     /// Whether one more connection may come; that one may not is counted and told.
     pub(super) fn has_place(&mut self, address: &dyn std::fmt::Display, now: Instant) -> bool {
         let limit = self.budget.connections;
-        if self.peers.len() < limit {
+        if self.connections() < limit {
             return true;
         }
         self.counters.refused.add(1);
@@ -141,6 +147,7 @@ impl<S: Read + Write> Forwarder<S> {
 
     /// Reads what has come, forwards it, and writes.
     pub(super) fn turn(&mut self, now: Instant) {
+        self.hear_others();
         self.peers.take_hot(&mut self.serving);
         for n in 0..self.serving.len() {
             let id = self.serving[n];
@@ -171,13 +178,15 @@ impl<S: Read + Write> Forwarder<S> {
 
     /// Takes nothing more from publishers, whatever the subscribers do.
     pub(super) fn hold(&mut self) {
-        self.holding += 1;
+        self.full_joints += 1;
     }
 
-    /// Ends all connections.
+    /// Ends all connections but those by which other workers may still send something.
     pub(super) fn disconnect_all(&mut self, now: Instant) {
         for id in self.peers.ids() {
-            self.disconnect(id, now, "");
+            if !self.is_incoming_joint(id) {
+                self.disconnect(id, now, "");
+            }
         }
     }
 
@@ -192,7 +201,12 @@ impl<S: Read + Write> Forwarder<S> {
     /// Whether it is a publisher from whom nothing is taken now; handshakes go on, for they have a deadline.
     fn is_held(&self, peer: &Connection<S>) -> bool {
         let has_to_say = !peer.input.is_empty() || !peer.readable;
-        self.holding > 0 && peer.side == Side::Publisher && peer.peer().is_some() && has_to_say
+        self.holds_back(peer.joint) && peer.side == Side::Publisher && peer.peer().is_some() && has_to_say
+    }
+
+    /// Whether nothing is taken from publishers, or from joints.
+    fn holds_back(&self, joint: bool) -> bool {
+        self.holding > 0 || self.full_joints > 0 && !joint
     }
 
     /// Reads and handles what a connection has; whether there is more.
@@ -219,6 +233,10 @@ impl<S: Read + Write> Forwarder<S> {
         if self.is_held(peer) {
             return true;
         }
+        // The other workers have to hear what was wanted before.
+        if peer.side == Side::Subscriber && self.team.as_ref().is_some_and(Team::is_full) {
+            return true;
+        }
         // What was left when the publishers were held back comes first.
         if !self.handle_input(id, now) {
             return false;
@@ -228,13 +246,14 @@ impl<S: Read + Write> Forwarder<S> {
             if self.is_held(peer) {
                 return true;
             }
-            let most = if self.holding > 0 { HELD_READ } else { usize::MAX };
+            let most = if self.holds_back(peer.joint) { HELD_READ } else { usize::MAX };
             let Some(peer) = self.peers.get_mut(id) else { return false };
             if !peer.readable {
                 return false;
             }
             match peer.read(&mut self.pool, most) {
                 ReadOutcome::Some(n) => {
+                    self.hear_others();
                     if !self.handle_input(id, now) {
                         return false;
                     }
@@ -302,13 +321,15 @@ impl<S: Read + Write> Forwarder<S> {
         now: Instant,
     ) -> (usize, Result<(), String>) {
         let limit = self.budget.message_bytes;
+        let joint = self.peers.get(id).is_some_and(|peer| peer.joint);
+        let guard = self.guard && !joint;
         // A run that is longer than a whole queue would be hard to bound.
         let run_messages = RUN_MESSAGES.min(self.budget.high_water_mark);
         let run_bytes = RUN_BYTES.min(self.budget.subscriber_queue_bytes);
         // The run, and how many messages it has.
         let (mut start, mut end, mut messages) = (0, 0, 0);
         loop {
-            if *scanned == 0 && self.holding == 0 && !self.guard {
+            if *scanned == 0 && !self.holds_back(joint) && !guard {
                 let room = (run_messages - messages, run_bytes.saturating_sub(end - start));
                 let (more, length) = self.router.pass(&source.bytes[end..], limit, room);
                 (messages, end) = (messages + more, end + length);
@@ -316,32 +337,30 @@ impl<S: Read + Write> Forwarder<S> {
             let rest = &source.bytes[end..];
             let found = frame::find_from(rest, scanned, limit);
             if let Ok(Found::Message { topic, topic_length, total }) = found {
-                if self.holding > 0 {
+                if self.holds_back(joint) {
                     return (end, Ok(()));
                 }
-                if self.guard
-                    && let Err(reason) = guard::check(&rest[..total])
-                {
-                    self.deliver(source, start..end, messages, now);
+                if guard && let Err(reason) = guard::check(&rest[..total]) {
+                    self.deliver(joint, source, start..end, messages, now);
                     (start, end, messages) = (end + total, end + total, 0);
                     self.stop(id, total, &reason, now);
                     continue;
                 }
                 let elsewhere = self.router.look_up(&mut self.wanted, &rest[..topic + topic_length], topic);
                 if elsewhere || messages >= run_messages || end - start + total > run_bytes && messages > 0 {
-                    self.deliver(source, start..end, messages, now);
+                    self.deliver(joint, source, start..end, messages, now);
                     (start, messages) = (end, 0);
                     if elsewhere {
                         self.router.go_elsewhere();
                     }
-                    if self.holding > 0 {
+                    if self.holds_back(joint) {
                         return (end, Ok(()));
                     }
                 }
                 (messages, end) = (messages + 1, end + total);
                 continue;
             }
-            self.deliver(source, start..end, messages, now);
+            self.deliver(joint, source, start..end, messages, now);
             (start, messages) = (end, 0);
             match found {
                 Ok(Found::Command { body, total }) => {
@@ -360,93 +379,6 @@ impl<S: Read + Write> Forwarder<S> {
         }
     }
 
-    /// Queues a run of whole messages for everybody who wants it.
-    fn deliver(&mut self, source: Source<'_>, range: Range<usize>, messages: usize, now: Instant) {
-        if messages == 0 {
-            return;
-        }
-        let counters = &self.counters;
-        counters.received.add(messages as u64);
-        counters.received_bytes.add(range.len() as u64);
-        if self.router.targets.is_empty() {
-            counters.unwanted.add(messages as u64);
-            return;
-        }
-        counters.copies.add((messages * self.router.targets.len()) as u64);
-        let mut run = source.run(range, messages);
-        for &id in &self.router.targets {
-            let Some(peer) = self.peers.get_mut(id) else { continue };
-            let mut has_room = peer.queue.has_room(messages, run.bytes.len());
-            if !has_room && peer.writable {
-                // It is not slow: nothing was written in this turn yet. An error shows itself again in `write`.
-                peer.writable = peer.queue.write_to(&mut peer.stream).unwrap_or(true);
-                has_room = peer.queue.has_room(messages, run.bytes.len());
-            }
-            if has_room {
-                peer.push(&mut run);
-            } else {
-                let before = peer.dropped;
-                match self.on_slow {
-                    OnSlow::Block => {
-                        peer.queue.push(&mut run);
-                        self.holding += usize::from(!std::mem::replace(&mut peer.holds, true));
-                    }
-                    OnSlow::DropNewest => peer.push_what_fits(&run),
-                    OnSlow::DropOldest => peer.make_room_and_push(&run),
-                    OnSlow::Disconnect => {
-                        peer.dropped += messages as u64;
-                        self.condemned.push(id);
-                    }
-                }
-                counters.dropped.add(peer.dropped - before);
-                peer.complain_of_slowness(&self.name, now);
-            }
-            counters.forwarded.add(peer.queue.take_sent() as u64);
-            self.peers.mark_dirty(id);
-        }
-        while let Some(id) = self.condemned.pop() {
-            self.disconnect(id, now, "too slow");
-        }
-    }
-
-    /// A message that the guard does not let pass.
-    fn stop(&mut self, id: u32, length: usize, reason: &guard::Harm, now: Instant) {
-        self.counters.received.add(1);
-        self.counters.received_bytes.add(length as u64);
-        self.counters.guarded.add(1);
-        let publisher = self.peers.get(id).map_or("this process", |peer| &peer.address);
-        self.guard_complaint.complain(now, |before| {
-            tracing::warn!(backplane = self.name, publisher, %reason, before, "stopped a message that would end Python components");
-        });
-    }
-
-    /// Writes to everybody who has something to get.
-    fn write(&mut self, now: Instant) {
-        while let Some(id) = self.peers.take_dirty() {
-            let Some(peer) = self.peers.get_mut(id) else { continue };
-            if peer.writable {
-                match peer.queue.write_to(&mut peer.stream) {
-                    Ok(more) => peer.writable = more,
-                    Err(_) => {
-                        self.disconnect(id, now, "");
-                        continue;
-                    }
-                }
-            }
-            if !peer.writable {
-                peer.queue.settle();
-            }
-            self.counters.forwarded.add(peer.queue.take_sent() as u64);
-            if peer.holds && peer.queue.is_half_empty() {
-                peer.holds = false;
-                self.holding -= 1;
-            }
-            if peer.side == Side::Publisher && peer.queue.control() > peer.control_limit {
-                self.disconnect(id, now, "it does not read what is wanted of it");
-            }
-        }
-    }
-
     /// The end of a connection; an empty `reason` is an ordinary one.
     pub(super) fn disconnect(&mut self, id: u32, now: Instant, reason: &str) {
         let Some(mut peer) = self.peers.remove(id) else { return };
@@ -458,10 +390,16 @@ impl<S: Read + Write> Forwarder<S> {
                 tracing::warn!(backplane = self.name, address = %peer.address, side = ?peer.side, topics = peer.topics, reason, before, "disconnected");
             });
         }
-        self.holding -= usize::from(peer.holds);
+        *(if peer.joint { &mut self.full_joints } else { &mut self.holding }) -= usize::from(peer.holds);
         self.unfinished -= peer.kept;
         peer.queue.count_written();
-        self.counters.forwarded.add(peer.queue.take_sent() as u64);
+        self.counters.forwarded.add(peer.take_forwarded());
+        if peer.joint {
+            self.counters.copies.add(peer.queue.messages() as u64);
+        } else if let Some(team) = &mut self.team {
+            team.has_left();
+            team.gone(id);
+        }
         self.counters.lost.add(peer.queue.messages() as u64);
         if peer.side == Side::Subscriber {
             self.router.leave_out(id);

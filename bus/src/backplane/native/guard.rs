@@ -1,7 +1,10 @@
 //! What ends a component written in Python, and passes only where nobody minds.
 
+use super::forwarder::Forwarder;
 use multiplane_codec::msgpack::{PythonRefuses, accepted_by_python};
 use multiplane_codec::zmtp::frame::Header;
+use std::io::{Read, Write};
+use std::time::Instant;
 
 /// Why a message is stopped.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +15,19 @@ pub(super) enum Harm {
     Topic,
     #[error("its payload: {0}")]
     Payload(#[from] PythonRefuses),
+}
+
+impl<S: Read + Write> Forwarder<S> {
+    /// A message that the guard does not let pass.
+    pub(super) fn stop(&mut self, id: u32, length: usize, reason: &Harm, now: Instant) {
+        self.counters.received.add(1);
+        self.counters.received_bytes.add(length as u64);
+        self.counters.guarded.add(1);
+        let publisher = self.peers.get(id).map_or("this process", |peer| &peer.address);
+        self.guard_complaint.complain(now, |before| {
+            tracing::warn!(backplane = self.name, publisher, %reason, before, "stopped a message that would end Python components");
+        });
+    }
 }
 
 /// Judges the topic and the payload of a whole message; receivers ignore the frames behind them.

@@ -7,6 +7,7 @@
 
 mod chunk;
 mod connection;
+mod delivery;
 mod forwarder;
 mod guard;
 mod hosted;
@@ -15,6 +16,7 @@ mod queue;
 mod router;
 #[cfg(test)]
 pub(crate) mod simulated;
+mod team;
 mod wishes;
 
 use super::{BackplaneBuilder, BackplaneError, Shared};
@@ -23,15 +25,16 @@ use crate::worker::{RateLimit, now};
 use connection::Side;
 use forwarder::{Forwarder, Readiness};
 pub(crate) use hosted::Hosted;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+use team::{Newcomer, Stream, Team};
 
 const WAKE: Token = Token(0);
 const SUBSCRIBERS: Token = Token(1);
@@ -51,14 +54,14 @@ const FEW: usize = 6;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// For subscribers, for publishers.
-type Listeners = (TcpListener, TcpListener);
+pub(super) type Listeners = (TcpListener, TcpListener);
 
 pub(super) struct Native {
     shared: Arc<Shared>,
     name: String,
     poll: Poll,
     listeners: Option<Listeners>,
-    forwarder: Forwarder<TcpStream>,
+    forwarder: Forwarder<Stream>,
     /// Kept for telling those who come when there is no descriptor left.
     spare: Option<OwnedFd>,
     /// Accept nobody until then.
@@ -85,24 +88,56 @@ pub(super) fn bind(builder: &BackplaneBuilder) -> Result<(Listeners, (u16, u16))
 impl Native {
     pub(super) fn new(
         shared: Arc<Shared>,
-        mut listeners: Listeners,
+        mut listeners: Option<Listeners>,
         builder: &BackplaneBuilder,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
         registry.register(&mut SourceFd(&shared.wake.fd().as_raw_fd()), WAKE, Interest::READABLE)?;
-        registry.register(&mut listeners.0, SUBSCRIBERS, Interest::READABLE)?;
-        registry.register(&mut listeners.1, PUBLISHERS, Interest::READABLE)?;
+        if let Some((subscribers, publishers)) = &mut listeners {
+            registry.register(subscribers, SUBSCRIBERS, Interest::READABLE)?;
+            registry.register(publishers, PUBLISHERS, Interest::READABLE)?;
+        }
         Ok(Self {
             forwarder: Forwarder::new(builder, shared.counters.clone()),
             name: builder.name.clone(),
             shared,
             poll,
-            listeners: Some(listeners),
+            listeners,
             spare: None,
             accept_after: None,
             complaint: RateLimit::new(),
         })
+    }
+
+    /// As many as `shared`, joined with each other; the first one accepts for all.
+    pub(super) fn team(
+        shared: &[Arc<Shared>],
+        listeners: Listeners,
+        builder: &BackplaneBuilder,
+    ) -> io::Result<Vec<Self>> {
+        let mut listeners = Some(listeners);
+        let natives = shared.iter().map(|shared| Self::new(shared.clone(), listeners.take(), builder));
+        let mut natives = natives.collect::<io::Result<Vec<_>>>()?;
+        if natives.len() > 1 {
+            let teams = Team::form(shared, builder.budget.subscriptions);
+            natives.iter_mut().zip(teams).for_each(|(native, team)| native.forwarder.join(team));
+        }
+        for from in 0..natives.len() {
+            for to in (0..natives.len()).filter(|&to| to != from) {
+                let (ours, theirs) = UnixStream::pair()?;
+                natives[from].connect_joint(ours, Side::Subscriber, to)?;
+                natives[to].connect_joint(theirs, Side::Publisher, from)?;
+            }
+        }
+        Ok(natives)
+    }
+
+    fn connect_joint(&mut self, mut stream: UnixStream, side: Side, worker: usize) -> io::Result<()> {
+        let token = Token(FIRST + self.forwarder.next_id() as usize);
+        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        self.forwarder.connect_joint(Stream::Joint(stream), side, worker, now());
+        Ok(())
     }
 
     pub(super) fn run(mut self) {
@@ -150,6 +185,10 @@ impl Native {
                     for answer in asked {
                         let _ = answer.send(self.forwarder.peers.slow_subscribers());
                     }
+                    let newcomers = self.forwarder.team.as_ref().map(Team::newcomers);
+                    for newcomer in newcomers.into_iter().flatten() {
+                        self.take_in(newcomer, now);
+                    }
                 }
                 side @ (SUBSCRIBERS | PUBLISHERS) => self.accept(side, now),
                 Token(token) => {
@@ -173,7 +212,17 @@ impl Native {
                 _ => (&listeners.1, Side::Publisher),
             };
             match listener.accept() {
-                Ok((stream, address)) => self.take_in(stream, address, side, now),
+                Ok((stream, address)) if self.forwarder.has_place(&address, now) => {
+                    let newcomer = (stream, address, side);
+                    let ours = match &mut self.forwarder.team {
+                        Some(team) => team.deal(newcomer),
+                        None => Some(newcomer),
+                    };
+                    if let Some(newcomer) = ours {
+                        self.take_in(newcomer, now);
+                    }
+                }
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -196,10 +245,7 @@ impl Native {
         self.accept_after = Some(now);
     }
 
-    fn take_in(&mut self, mut stream: TcpStream, address: SocketAddr, side: Side, now: Instant) {
-        if !self.forwarder.has_place(&address, now) {
-            return;
-        }
+    fn take_in(&mut self, (mut stream, address, side): Newcomer, now: Instant) {
         let token = Token(FIRST + self.forwarder.next_id() as usize);
         let interest = Interest::READABLE | Interest::WRITABLE;
         // Closing the socket takes it out of the poll.
@@ -210,10 +256,15 @@ impl Native {
         let opened = tcp::set_options(&stream)
             .and_then(|()| self.poll.registry().register(&mut stream, token, interest));
         match opened {
-            Ok(()) => self.forwarder.connect(stream, address.to_string(), side, now),
-            Err(error) => self.complaint.complain(now, |before| {
-                tracing::warn!(backplane = self.name, %address, %error, before, "a connection failed");
-            }),
+            Ok(()) => self.forwarder.connect(Stream::Tcp(stream), address.to_string(), side, now),
+            Err(error) => {
+                if let Some(team) = &self.forwarder.team {
+                    team.has_left();
+                }
+                self.complaint.complain(now, |before| {
+                    tracing::warn!(backplane = self.name, %address, %error, before, "a connection failed");
+                });
+            }
         }
     }
 
@@ -248,7 +299,7 @@ impl Native {
                 takes = false;
                 self.forwarder.hold();
             }
-            let waits = self.shared.counters.queued() > 0;
+            let waits = self.shared.counters.queued() > 0 || self.forwarder.waits_for_joints();
             let next = if takes { half } else { end };
             let sleep = if waits && !self.forwarder.has_work() {
                 next.saturating_duration_since(now)
@@ -257,11 +308,20 @@ impl Native {
             };
             self.turn(events, Some(sleep));
             // Whoever wrote before we were asked to close is readable at once.
-            if !waits && events.is_empty() && !self.forwarder.has_work() && self.shared.counters.queued() == 0
-            {
+            let is_done = !waits
+                && events.is_empty()
+                && !self.forwarder.has_work()
+                && self.shared.counters.queued() == 0
+                && !self.forwarder.waits_for_joints();
+            if is_done && !self.forwarder.part(now) {
                 break;
             }
         }
         self.forwarder.disconnect_all(asked);
+        // What comes too late is counted. The others end when we do.
+        while self.forwarder.hears_joints() {
+            let sleep = self.forwarder.has_work().then_some(Duration::ZERO);
+            self.turn(events, sleep);
+        }
     }
 }

@@ -2,14 +2,11 @@
 
 use super::chunk::Run;
 use super::connection::{Connection, Side};
-use crate::backplane::SlowSubscriber;
+use crate::backplane::{OnSlow, SLOW_SHOWN, SlowSubscriber};
 use multiplane_codec::zmtp::frame::{self, Found};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::time::Instant;
-
-/// Slow subscribers that are told of.
-const SLOW_SHOWN: usize = 16;
 
 pub(super) struct Peers<S> {
     slots: Vec<Slot<S>>,
@@ -81,7 +78,7 @@ impl<S: Read + Write> Peers<S> {
     pub(super) fn remove(&mut self, id: u32) -> Option<Box<Connection<S>>> {
         let connection = self.slots.get_mut(id as usize)?.connection.take()?;
         self.free.push(id);
-        if connection.peer().is_some() {
+        if connection.peer().is_some() && !connection.joint {
             match connection.side {
                 Side::Publisher => self.publishers.retain(|&publisher| publisher != id),
                 Side::Subscriber => self.subscribers -= 1,
@@ -122,7 +119,8 @@ impl<S: Read + Write> Peers<S> {
     /// Those that are furthest behind.
     pub(super) fn slow_subscribers(&self) -> Vec<SlowSubscriber> {
         let all = self.slots.iter().filter_map(|slot| slot.connection.as_deref());
-        let mut slow: Vec<_> = all.filter(|peer| peer.queue.messages() > 0 || peer.dropped > 0).collect();
+        let mut slow: Vec<_> =
+            all.filter(|peer| !peer.joint && (peer.queue.messages() > 0 || peer.dropped > 0)).collect();
         slow.sort_by_key(|peer| std::cmp::Reverse((peer.queue.bytes(), peer.dropped)));
         slow.truncate(SLOW_SHOWN);
         let shown = |peer: &Connection<S>| SlowSubscriber {
@@ -197,6 +195,9 @@ impl<S: Read + Write> Peers<S> {
 impl<S: Read + Write> Connection<S> {
     /// Names one that is too slow: at once, and then once a second.
     pub(super) fn complain_of_slowness(&mut self, backplane: &str, now: Instant) {
+        if self.joint {
+            return;
+        }
         let (subscriber, topics, dropped) = (&self.address, &self.topics, self.dropped);
         let queued = self.queue.messages();
         let what =
@@ -206,8 +207,21 @@ impl<S: Read + Write> Connection<S> {
         });
     }
 
+    /// Takes a run that there is no room for, or a part of it.
+    pub(super) fn overrun(&mut self, policy: OnSlow, run: &mut Run<'_>) {
+        match policy {
+            OnSlow::Block => {
+                self.queue.push(run);
+                self.holds = true;
+            }
+            OnSlow::DropNewest => self.push_what_fits(run),
+            OnSlow::DropOldest => self.make_room_and_push(run),
+            OnSlow::Disconnect => self.dropped += run.messages as u64,
+        }
+    }
+
     /// Queues the first messages of a run that have room, and counts the others as dropped.
-    pub(super) fn push_what_fits(&mut self, run: &Run<'_>) {
+    fn push_what_fits(&mut self, run: &Run<'_>) {
         let mut at = 0;
         for pushed in 0..run.messages {
             let Ok(Found::Message { total, .. }) = frame::find(&run.bytes[at..], usize::MAX) else { return };
@@ -221,7 +235,7 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// Drops the oldest, in the queue and then in the run, until the rest has room, and queues that.
-    pub(super) fn make_room_and_push(&mut self, run: &Run<'_>) {
+    fn make_room_and_push(&mut self, run: &Run<'_>) {
         let mut run = run.part(0..run.bytes.len(), run.messages);
         while !self.queue.has_room(run.messages, run.bytes.len()) {
             if let Some(dropped) = self.queue.drop_oldest() {

@@ -53,6 +53,9 @@ impl<S: Read + Write> Forwarder<S> {
                 Some((true, topic)) => self.subscribe(id, &topic)?,
                 Some((false, topic)) => {
                     self.router.forget();
+                    if let Some(team) = &mut self.team {
+                        team.unsubscribed(&topic, id);
+                    }
                     if self.wanted.remove(&topic, id) {
                         self.tell_publishers(false, &topic);
                     }
@@ -82,6 +85,9 @@ impl<S: Read + Write> Forwarder<S> {
             peer.note_topic(topic);
         }
         self.router.forget();
+        if let Some(team) = &mut self.team {
+            team.subscribed(topic, id)?;
+        }
         if self.wanted.add(topic, id).map_err(|error| error.to_string())? {
             self.tell_publishers(true, topic);
         }
