@@ -32,6 +32,7 @@ mod counters;
 mod error;
 mod events;
 mod io;
+pub mod local;
 mod message;
 mod outbox;
 mod outgoing;

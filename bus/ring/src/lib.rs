@@ -13,6 +13,7 @@
 #![deny(unsafe_code)]
 
 mod atomic;
+pub mod broadcast;
 pub mod queue;
 mod ready;
 pub mod stream;
