@@ -7,8 +7,8 @@ use crate::worker::{self, Command};
 use multiplane_ring::queue::{Receiver, Sender, TryIter, bounded};
 pub use multiplane_ring::queue::{RecvError, RecvTimeoutError, TryRecvError};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What happens to a message for which an inbox has no room.
@@ -33,6 +33,10 @@ pub(crate) struct Inbox {
     blocked: AtomicU64,
     /// The subscriber is gone.
     abandoned: AtomicBool,
+    /// Wakes a subscriber that waits elsewhere.
+    ready: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// The subscriber has found the inbox empty and wants to be woken.
+    armed: AtomicBool,
 }
 
 /// A worker's end of an [`Inbox`]. When the last is gone, the subscriber hears that the bus is closed.
@@ -40,6 +44,18 @@ pub(crate) struct Inbox {
 pub(crate) struct InboxSender {
     sender: Sender<OwnedMessage>,
     inbox: Arc<Inbox>,
+    /// Dropped after `sender`, so that whoever is woken finds the end.
+    _end: Waking,
+}
+
+/// Wakes, when it is dropped, a subscriber that waits elsewhere.
+#[derive(Clone)]
+pub(crate) struct Waking(Arc<Inbox>);
+
+impl Drop for Waking {
+    fn drop(&mut self) {
+        self.0.wake();
+    }
 }
 
 /// What a worker hears when it puts a message into an inbox.
@@ -58,9 +74,38 @@ impl Inbox {
     pub(crate) fn open(capacity: usize, on_full: OnFull) -> (Arc<Self>, InboxSender) {
         let capacity = capacity.max(1);
         let (sender, queue) = bounded(capacity);
-        let (blocked, abandoned) = (AtomicU64::new(0), AtomicBool::new(false));
-        let inbox = Arc::new(Self { queue, on_full, capacity, blocked, abandoned });
-        (inbox.clone(), InboxSender { sender, inbox })
+        let inbox = Arc::new(Self {
+            queue,
+            on_full,
+            capacity,
+            blocked: AtomicU64::new(0),
+            abandoned: AtomicBool::new(false),
+            ready: OnceLock::new(),
+            armed: AtomicBool::new(false),
+        });
+        (inbox.clone(), InboxSender { sender, inbox: inbox.clone(), _end: Waking(inbox) })
+    }
+
+    /// After putting a message in: wakes a subscriber that waits elsewhere.
+    fn wake(&self) {
+        if let Some(ready) = self.ready.get() {
+            fence(Ordering::SeqCst);
+            if self.armed.load(Ordering::Relaxed) && self.armed.swap(false, Ordering::Relaxed) {
+                ready();
+            }
+        }
+    }
+
+    /// The next message; where there is none, the next to come wakes.
+    fn take(&self) -> Result<OwnedMessage, TryRecvError> {
+        let taken = self.queue.try_recv();
+        if taken.is_ok() || self.ready.get().is_none() {
+            return taken;
+        }
+        self.armed.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        // Whoever put one in before the mark could be seen wakes nobody, so look once more.
+        self.queue.try_recv()
     }
 
     /// After taking: wakes the workers that wait, once there is room for a good batch.
@@ -84,6 +129,12 @@ impl InboxSender {
         worker: usize,
         backplanes: &[Arc<BackplaneShared>],
     ) -> Put {
+        let put = self.put_or_drop(message, worker, backplanes);
+        self.inbox.wake();
+        put
+    }
+
+    fn put_or_drop(&self, message: OwnedMessage, worker: usize, backplanes: &[Arc<BackplaneShared>]) -> Put {
         let inbox = &*self.inbox;
         if inbox.abandoned.load(Ordering::Relaxed) {
             return Put::Abandoned;
@@ -152,7 +203,33 @@ impl Subscriber {
     /// # Errors
     /// [`TryRecvError::Empty`], or [`TryRecvError::Disconnected`] when the bus is closed and the queue is empty.
     pub fn try_recv(&self) -> Result<OwnedMessage, TryRecvError> {
-        self.took(self.inbox.queue.try_recv())
+        self.took(self.inbox.take())
+    }
+
+    /// Calls `wake`, on a worker's thread, for the first message after [`try_recv`](Self::try_recv) has found none, and
+    /// when the bus closes: for a thread that waits for other things as well, such as sockets, and is woken by a
+    /// descriptor. It must be quick, and may be called once too often. Set it once and then take until there is none; a
+    /// second one is ignored.
+    ///
+    /// ```no_run
+    /// # fn example(bus: multiplane_bus::Bus) -> Result<(), Box<dyn std::error::Error>> {
+    /// let messages = bus.subscriber()?;
+    /// let thread = std::thread::current();
+    /// messages.on_ready(move || thread.unpark());
+    /// loop {
+    ///     while let Ok(message) = messages.try_recv() {
+    ///         println!("{}", message.topic());
+    ///     }
+    ///     std::thread::park(); // Or a poll over sockets.
+    /// }
+    /// # }
+    /// ```
+    pub fn on_ready(&self, wake: impl Fn() + Send + Sync + 'static) {
+        let _ = self.inbox.ready.set(Box::new(wake));
+        // What a worker puts in before it gets the command may still miss the function; what was put in then wakes now.
+        for worker in &self.bus.workers {
+            let _ = worker.command(Command::Wake { inbox: Waking(self.inbox.clone()) });
+        }
     }
 
     /// The next message, waiting at most `timeout`.

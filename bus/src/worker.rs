@@ -247,6 +247,7 @@ impl Worker {
                 }
                 self.inboxes.senders[who] = Some(inbox);
             }
+            Command::Wake { inbox } => drop(inbox),
             Command::Detach { who } => {
                 self.subscribers.iter_mut().for_each(|link| link.detach(who));
                 if let Some(sender) = self.inboxes.senders.get_mut(usize::from(who)) {

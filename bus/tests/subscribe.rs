@@ -3,7 +3,7 @@
 
 mod common;
 use common::*;
-use multiplane_bus::{Budget, BusError, OnFull, Subscriber};
+use multiplane_bus::{Budget, BusError, OnFull, Subscriber, TryRecvError};
 
 /// Publishes `topics` in order, each with its number as payload, and waits until the last has arrived somewhere.
 fn publish(publisher: &multiplane_bus::Publisher, topics: &[&str]) {
@@ -181,6 +181,41 @@ fn a_full_inbox_that_drops_the_oldest_keeps_the_last_and_counts() {
     let (numbers, stats) = overfill(OnFull::DropOldest, 1000);
     assert_eq!(numbers, (992..1000).collect::<Vec<_>>());
     assert_eq!((stats.received, stats.delivered, stats.inbox_full), (1000, 8, 992));
+}
+
+/// The only wake-up of the receiving thread is the hook: a lost one would hang the test.
+#[test]
+fn a_subscriber_that_waits_elsewhere_is_woken() {
+    let backplane = blocking_backplane("BP1");
+    let receiver = builder("receiver", [backplane.route().topics(["x"])]).start().unwrap();
+    let sender = builder("sender", [backplane.route()]).start().unwrap();
+    let publisher = sender.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    let subscriber = receiver.subscriber().unwrap();
+    let thread = std::thread::spawn(move || {
+        let (woken, wake) = std::sync::mpsc::channel();
+        subscriber.on_ready(move || woken.send(()).unwrap_or_default());
+        let mut taken = 0;
+        loop {
+            match subscriber.try_recv() {
+                Ok(message) => {
+                    assert_eq!(message.decode::<u64>().unwrap(), taken);
+                    taken += 1;
+                }
+                Err(TryRecvError::Empty) => wake.recv_timeout(LONG).expect("a wake-up"),
+                Err(TryRecvError::Disconnected) => return taken,
+            }
+        }
+    });
+    for n in 0..50_000_u64 {
+        publisher.publish("x", &n).unwrap();
+        if n % 64 == 0 {
+            std::thread::yield_now();
+        }
+    }
+    until("all is delivered", || receiver.stats()[0].delivered == 50_000);
+    drop(receiver);
+    assert_eq!(thread.join().unwrap(), 50_000, "the end of the bus wakes, too");
 }
 
 #[test]

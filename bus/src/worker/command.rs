@@ -4,7 +4,7 @@ use crate::error::{BusError, DeadLink};
 use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::shared::{BusShared, SubscribeSide, on_a_worker};
-use crate::subscriber::InboxSender;
+use crate::subscriber::{InboxSender, Waking};
 use crate::{BackplaneId, HandlerError};
 use multiplane_core::SubscriptionError;
 use multiplane_ring::queue::{Sender, bounded};
@@ -31,6 +31,10 @@ pub(crate) enum Command {
     },
     /// Ends the handler.
     Stop,
+    /// An inbox is to wake its subscriber from now on, and once now.
+    Wake {
+        inbox: Waking,
+    },
     /// Receiver `who` is gone, and its subscriptions with it.
     Detach {
         who: u8,
