@@ -299,14 +299,15 @@ def play(role):
     os._exit(0)
 
 
-if sys.argv[1] == "backplane":
-    backplane(*sys.argv[2:4])
-else:
-    # Banyan greets on standard output, where the answers go.
-    out, telling = os.dup(1), threading.Lock()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    try:
-        play(json.loads(sys.argv[1]))
-    except Exception as error:
-        tell({"Failed": f"banyan: {error}"})
-        raise
+if __name__ == "__main__":
+    if sys.argv[1] == "backplane":
+        backplane(*sys.argv[2:4])
+    else:
+        # Banyan greets on standard output, where the answers go.
+        out, telling = os.dup(1), threading.Lock()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        try:
+            play(json.loads(sys.argv[1]))
+        except Exception as error:
+            tell({"Failed": f"banyan: {error}"})
+            raise

@@ -183,6 +183,21 @@ impl Contender {
         ENDS.iter().map(|system| Contender(system)).collect()
     }
 
+    /// Who is there, in words: what this build can measure, and what more a build with other features could.
+    #[must_use]
+    pub fn told() -> String {
+        let names: Vec<_> = SYSTEMS.iter().map(|system| system.name).collect();
+        let ends: Vec<_> = ENDS.iter().map(|system| system.name).collect();
+        let mut told = format!("{}; with --against HOST also {}", names.join(", "), ends.join(" and "));
+        for (feature, builds) in OPTIONAL {
+            let missing: Vec<_> = builds.iter().filter(|name| !names.contains(name)).copied().collect();
+            if !missing.is_empty() {
+                told += &format!("; `--features multiplane-bench/{feature}` builds {}", missing.join(", "));
+            }
+        }
+        told
+    }
+
     /// As on the command line and in every result.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -269,18 +284,7 @@ impl FromStr for Contender {
             let cure = format!("build with `--features multiplane-bench/{feature}`");
             return Err(BenchError::Misuse(format!("contender `{text}` is not in this build: {cure}")));
         }
-        let names: Vec<_> = SYSTEMS.iter().map(|system| system.name).collect();
-        let mut message = format!("no contender `{text}`: there are {}", names.join(", "));
-        message += "; with --against HOST also ";
-        message += &Self::ends().iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
-        for (feature, builds) in OPTIONAL {
-            let missing: Vec<_> = builds.iter().filter(|name| !names.contains(name)).copied().collect();
-            if !missing.is_empty() {
-                message +=
-                    &format!("; `--features multiplane-bench/{feature}` builds {}", missing.join(", "));
-            }
-        }
-        Err(BenchError::Misuse(message))
+        Err(BenchError::Misuse(format!("no contender `{text}`: there are {}", Self::told())))
     }
 }
 

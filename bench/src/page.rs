@@ -59,8 +59,8 @@ fn written(records: &[Record]) -> Result<String, fmt::Error> {
     curves::scaling(&mut html, &groups, &classes)?;
     html.push_str(
         "<section id=\"figures\"><h2>All figures</h2><p>Medians of the rounds. Latency counts from the moment a message \
-         was due, at the rate told (half of the contender's own maximum unless given); in ping-pong it is a round trip. \
-         Received, lost, reordered and duplicate count all runs together.</p>\n",
+         was due, at the rate told (unless given half of the contender's own maximum, at most a million a second); in \
+         ping-pong it is a round trip. Received, lost, reordered and duplicate count all runs together.</p>\n",
     );
     figures::table(&mut html, &groups, &origins)?;
     html.push_str("</section>\n<section id=\"runs\"><h2>Where they come from</h2>\n");
@@ -90,7 +90,8 @@ fn head(html: &mut String, origins: &[Rc<Origin>]) -> fmt::Result {
             let Origin { machine, kernel, rustc, commit, date, .. } = &**only;
             writeln!(
                 html,
-                "<p class=\"origin\">{machine} · Linux {kernel} · {rustc} · commit {commit} · {date}</p>"
+                "<p class=\"origin\">{machine} · Linux {kernel} · {rustc} · commit {commit} · {}</p>",
+                date.day()
             )?;
         }
         _ => one_place(html, origins)?,
@@ -121,11 +122,14 @@ fn one_place(html: &mut String, origins: &[Rc<Origin>]) -> fmt::Result {
     if all(|origin| &origin.commit) {
         write!(html, "commit {commit} · ")?;
     }
-    let mut dates: Vec<_> = origins.iter().map(|origin| &origin.date).collect();
-    dates.sort_by(|a, b| str::cmp(a, b));
-    if let [first, .., last] = dates.as_slice() {
-        let count = origins.len();
-        writeln!(html, "<a href=\"#runs\">{count} runs</a>, {first} to {last}</p>")?;
+    let mut days: Vec<_> = origins.iter().map(|origin| origin.date.day()).collect();
+    days.sort();
+    days.dedup();
+    write!(html, "<a href=\"#runs\">{} runs</a>", origins.len())?;
+    match days.as_slice() {
+        [first, .., last] => writeln!(html, ", {first} to {last}</p>")?,
+        [only] => writeln!(html, ", {only}</p>")?,
+        [] => writeln!(html, "</p>")?,
     }
     if !all(|origin| &origin.machine) {
         html.push_str(
@@ -149,7 +153,7 @@ fn tiles(html: &mut String, groups: &[Group<'_>]) -> fmt::Result {
         let rate = |record: &Record| record.rate.map(|rate| rate.median);
         tile(html, &what, "messages a second", &records, &rate, text::amount, true)?;
         let cpu = |record: &Record| record.cpu.map(|cpu| cpu.median);
-        tile(html, &what, "processor time for a million", &records, &cpu, text::cpu, false)?;
+        tile(html, &what, "CPU time for a million messages", &records, &cpu, text::cpu, false)?;
     }
     if let Some((bytes, records)) = usual("ping_pong") {
         let what = format!("round trip, {}", text::size(bytes));
@@ -189,7 +193,12 @@ fn tile(
         let factor = if more_is_better { ours / theirs } else { theirs / ours };
         let (factor, side) = if factor >= 1.0 { (factor, "ahead of") } else { (1.0 / factor, "behind") };
         let theirs = told(theirs);
-        write!(html, "<span class=\"peer\">{factor:.2}× {side} {}{which} ({theirs})</span>", peer.contender)?;
+        write!(
+            html,
+            "<span class=\"peer\">{}× {side} {}{which} ({theirs})</span>",
+            text::short(factor),
+            peer.contender
+        )?;
     }
     html.push_str("</li>");
     Ok(())
@@ -206,8 +215,8 @@ fn throughput(html: &mut String, groups: &[Group<'_>], classes: &Classes<'_>) ->
     html.push_str(
         "<section id=\"throughput\"><h2>Throughput</h2><p>Messages a second that arrived, as fast as a contender takes \
          them: median of the rounds, the thin line from the slowest to the fastest. The upright line is the machine's \
-         limit, a bare transport that only moves the bytes; it stands behind a break when it is far. What lost \
-         messages is hatched and says so.</p>\n",
+         limit, a bare transport that only moves the bytes; it stands behind a break when it is far, and is \
+         a dashed bar where a contender passes it. What lost messages is hatched and says so.</p>\n",
     );
     bar_panels(html, groups, Figure::Rate, classes)?;
     html.push_str("</section>\n");

@@ -168,8 +168,9 @@ fn drawing(html: &mut String, row: &Row<'_>) -> fmt::Result {
     let Row { record, spread, figure, scale, is_limit, .. } = row;
     let at = |value: f64| (value * scale.step).clamp(0.0, 100.0);
     html.push_str("<svg class=\"bar\" aria-hidden=\"true\">");
-    let rate_of_base = record.is_base() && *figure == Figure::Rate;
-    if !rate_of_base {
+    // A bare transport beyond the limit has no place; the limit itself is a line.
+    let beyond = record.is_base() && *figure == Figure::Rate && spread.median >= row.best;
+    if !beyond {
         let width = at(spread.median).max(0.4);
         write!(html, "<rect class=\"fill\" y=\"24%\" width=\"{width:.2}%\" height=\"52%\" rx=\"2\"/>")?;
         if !record.faults().is_empty() {
@@ -183,7 +184,7 @@ fn drawing(html: &mut String, row: &Row<'_>) -> fmt::Result {
         if *is_limit {
             write!(html, "<line class=\"lead\" x1=\"0\" x2=\"{limit:.2}%\" y1=\"50%\" y2=\"50%\"/>")?;
         }
-        if !rate_of_base || *is_limit {
+        if !beyond || *is_limit {
             write!(
                 html,
                 "<line class=\"limit\" x1=\"{limit:.2}%\" x2=\"{limit:.2}%\" y1=\"{top}\" y2=\"100%\"/>"

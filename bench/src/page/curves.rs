@@ -14,7 +14,8 @@ pub(super) fn latency(html: &mut String, groups: &[Group<'_>], classes: &Classes
         "<section id=\"latency\"><h2>Latency</h2><p>How long the slowest messages take: each step to the right is one \
          nine more, so 99.9 is the slowest in a thousand. Time counts from when a message was <em>due</em>, so that a \
          stall cannot hide by stopping the publisher. Ping-pong is a round trip; elsewhere messages flow at half of \
-         the contender's own maximum, unless a rate was given: who is faster is tested at more.</p>\n",
+         the contender's own maximum, but at most a million a second, unless a rate was given: so who is faster is \
+         tested at more. The table below tells the rates.</p>\n",
     );
     // All numbers of a family stand together; what everybody asks about first comes first.
     let mut families: Vec<&[Group<'_>]> = groups.chunk_by(|a, b| a.family == b.family).collect();

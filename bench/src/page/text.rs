@@ -5,12 +5,17 @@ use std::ops::Deref;
 
 /// A text from outside. What it shows is harmless in HTML, as content and within quotes; so nothing of a result file
 /// gets into the page in another way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Outside(String);
 
 impl Outside {
     pub(super) fn new(text: &str) -> Self {
         Outside(text.to_owned())
+    }
+
+    /// Of a moment such as 2026-11-22T03:17:50Z the day; of anything else all.
+    pub(super) fn day(&self) -> Outside {
+        Outside::new(self.split_once('T').filter(|(day, _)| day.len() == 10).map_or(self, |(day, _)| day))
     }
 }
 
@@ -59,7 +64,7 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// Three digits that matter.
-fn short(number: f64) -> String {
+pub(super) fn short(number: f64) -> String {
     match number {
         99.95.. => format!("{number:.0}"),
         9.995.. => format!("{number:.1}"),

@@ -13,8 +13,9 @@ use multiplane_bench::report::{Origin, hgrm, json_lines, table};
 use multiplane_bench::role;
 use multiplane_bench::scenario::{self, Scenario};
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Measure throughput, processor time and latency, beside libzmq
@@ -54,8 +55,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
 
-    /// Who is measured; repeatable [default: multiplane-native and libzmq-proxy; a wrong name is told all others]
-    #[arg(long, value_name = "NAME")]
+    /// Who is measured; repeatable [default: multiplane-native and libzmq-proxy; --help names all]
+    #[arg(long, value_name = "NAME", long_help = contender_help())]
     contender: Vec<Contender>,
 
     /// Our components by a backplane on this engine, native or libzmq: short for --contender multiplane-NAME
@@ -78,13 +79,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST[:SUBPORT[:PUBPORT]]", value_parser = against)]
     against: Option<Against>,
 
-    /// Append the results to this file as well, a line of JSON each
-    #[arg(long, value_name = "FILE")]
+    /// Give the results as JSON, a line each: appended to this file, or without one on standard output
+    ///
+    /// On standard output (also by the name `-`) they stand alone; the table then goes to standard error.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
 
     /// Write the latencies of each row to a file in this folder, as HdrHistogram's plotters read them, in microseconds
     #[arg(long, value_name = "DIR")]
     hgrm: Option<PathBuf>,
+}
+
+fn contender_help() -> String {
+    let all = Contender::told();
+    format!("Who is measured; repeatable [default: multiplane-native and libzmq-proxy]\n\nThere are {all}.")
 }
 
 fn against(text: &str) -> Result<Against, String> {
@@ -113,7 +121,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let program = std::env::current_exe();
     let program = program.map_err(|error| Failure::Failed(format!("cannot find this program: {error}")))?;
     let launcher = Launcher { program, arguments: vec!["bench-role".to_owned()] };
-    let mut json = args.json.map(open).transpose()?;
+    let mut json = args.json.map(Json::open).transpose()?;
     let plan = Plan {
         contenders: contenders(args.contender, &args.engine, args.against.is_some())?,
         scenarios: args.scenario,
@@ -136,10 +144,13 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     line.borrow().clear();
     let rows = rows?;
     let origin = Origin::here();
-    io::stdout().write_all(table(&rows, &origin)?.as_bytes())?;
-    if let Some((path, file)) = &mut json {
-        let written = file.write_all(json_lines(&rows, &origin)?.as_bytes());
-        written.map_err(|error| cannot_write(path, &error))?;
+    let table = table(&rows, &origin)?;
+    match &json {
+        Some(Json::Stdout) => io::stderr().write_all(table.as_bytes())?,
+        _ => io::stdout().write_all(table.as_bytes())?,
+    }
+    if let Some(json) = &mut json {
+        json.write(&json_lines(&rows, &origin)?)?;
     }
     if let Some(folder) = &args.hgrm {
         for row in &rows {
@@ -159,15 +170,35 @@ pub(crate) fn play(args: &RoleArgs) -> Result<(), Failure> {
     role::play(&args.spec).map_err(|_| Failure::Told(1))
 }
 
-/// Before anything is measured, so that a wrong path costs no time.
-fn open(path: PathBuf) -> Result<(PathBuf, std::fs::File), Failure> {
-    match std::fs::OpenOptions::new().create(true).append(true).open(&path) {
-        Ok(file) => Ok((path, file)),
-        Err(error) => Err(cannot_write(&path, &error)),
+/// Where the lines of JSON go.
+enum Json {
+    Stdout,
+    File(PathBuf, File),
+}
+
+impl Json {
+    /// Before anything is measured, so that a wrong path costs no time.
+    fn open(path: PathBuf) -> Result<Self, Failure> {
+        if path.as_os_str() == "-" {
+            return Ok(Json::Stdout);
+        }
+        match File::options().create(true).append(true).open(&path) {
+            Ok(file) => Ok(Json::File(path, file)),
+            Err(error) => Err(cannot_write(&path, &error)),
+        }
+    }
+
+    fn write(&mut self, lines: &str) -> Result<(), Failure> {
+        match self {
+            Json::Stdout => Ok(io::stdout().write_all(lines.as_bytes())?),
+            Json::File(path, file) => {
+                file.write_all(lines.as_bytes()).map_err(|error| cannot_write(path, &error))
+            }
+        }
     }
 }
 
-fn cannot_write(path: &std::path::Path, error: &io::Error) -> Failure {
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::Failed(format!("cannot write results to {}: {error}", path.display()))
 }
 
