@@ -1,5 +1,6 @@
 //! What was counted: every place where a message can get lost has a name here.
 
+use crate::latency::{Latency, LatencyCounts};
 use crate::message::BackplaneId;
 use crossbeam_utils::CachePadded;
 use multiplane_core::LinkState;
@@ -51,6 +52,7 @@ pub(crate) struct Counters {
     pub(crate) missed: Count,
     pub(crate) late: Count,
     pub(crate) handler_errors: Count,
+    pub(crate) latency: LatencyCounts,
 }
 
 /// What a component counted on one backplane since it started.
@@ -97,6 +99,8 @@ pub struct BackplaneStats {
     pub missed: u64,
     /// Messages with a trailer that arrived again or out of order.
     pub late: u64,
+    /// How long messages with a trailer were on their way.
+    pub latency: Latency,
     /// Messages whose handler answered with an error.
     pub handler_errors: u64,
 }
@@ -160,6 +164,7 @@ impl Counters {
             malformed: self.malformed.get(),
             missed: self.missed.get(),
             late: self.late.get(),
+            latency: self.latency.snapshot(),
             handler_errors: self.handler_errors.get(),
         }
     }

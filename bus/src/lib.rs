@@ -32,6 +32,7 @@ mod counters;
 mod error;
 mod events;
 mod io;
+mod latency;
 pub mod local;
 mod message;
 mod outbox;
@@ -52,6 +53,7 @@ pub use error::{BusError, DeadLink, HandlerError, PublishError, StartError};
 pub use events::{Direction, Events, LinkEvent};
 #[doc(hidden)]
 pub use io::zmq::measuring;
+pub use latency::Latency;
 pub use message::{BackplaneId, Message, OwnedMessage};
 pub use multiplane_codec as codec;
 pub use multiplane_core::{Budget, LinkState, Route, RoutingError, RoutingSpec, Trailer, routing};

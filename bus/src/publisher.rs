@@ -50,8 +50,9 @@ impl Publisher {
     }
 
     /// A publisher whose messages carry a third frame with its random id, a sequence number per topic and the send
-    /// time, from which subscribers count what they [missed](crate::BackplaneStats::missed). Python Banyan components
-    /// never see it; hand-written peers that unpack exactly two frames do. Off by default.
+    /// time, from which subscribers count what they [missed](crate::BackplaneStats::missed) and measure the
+    /// [latency](crate::BackplaneStats::latency). Python Banyan components never see it; hand-written peers that
+    /// unpack exactly two frames do. Off by default.
     #[must_use]
     pub fn with_trailer(mut self) -> Self {
         // The standard library's hash keys are the randomness at hand; 0 would mean no trailer.

@@ -13,7 +13,7 @@ use raw::*;
 use std::io::Write;
 use std::net::TcpListener;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where the link of a component goes.
 fn listen() -> (TcpListener, u16) {
@@ -263,6 +263,28 @@ fn what_is_missed_is_counted_once_over_a_lost_connection() {
     let mut hub = self::hub(&listener, 1);
     assert_eq!(send(&mut hub, 7), (2, 0));
     assert_eq!(send(&mut hub, 5), (2, 1));
+}
+
+/// By the clocks of both sides, whatever they show.
+#[test]
+fn latency_is_the_difference_of_two_clocks() {
+    let (listener, _) = listen();
+    let (bus, subscriber, mut hub) = receiving(&listener, Budget::default(), 1);
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let mut send = |sent_at: Duration| {
+        let trailer = Trailer { publisher: 7, sequence: 0, sent_at: sent_at.as_nanos() as u64 };
+        hub.send(&[b"x", b"payload", &trailer.encode()]);
+        assert_eq!(subscriber.recv_timeout(LONG).unwrap().trailer(), Some(trailer));
+        stats(&bus).latency
+    };
+    let (long, began) = (Duration::from_secs(100), now());
+    let latency = send(began - long);
+    let longest = long + (now() - began);
+    assert_eq!((latency.count, latency.clock_behind), (1, 0));
+    assert!((long..=longest).contains(&latency.min) && latency.max == latency.p99, "{latency:?}");
+    let latency = send(now() + long);
+    assert_eq!((latency.count, latency.clock_behind), (1, 1), "sent in the future: {latency:?}");
+    assert_eq!(send(Duration::ZERO), latency, "sent at no known time");
 }
 
 #[test]

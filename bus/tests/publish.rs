@@ -1,10 +1,10 @@
 //! What becomes of what is published: verbs, back-pressure, books, trailers, broadcast.
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod common;
 use common::*;
-use multiplane_bus::{Budget, BusError, LinkState, OnSlow, PublishError};
-use std::time::Duration;
+use multiplane_bus::{Budget, BusError, Latency, LinkState, OnSlow, PublishError};
+use std::time::{Duration, Instant};
 
 /// A backplane that blocks, with a subscriber that takes nothing, and a sender whose queue holds nine of
 /// the tests' large messages.
@@ -181,6 +181,31 @@ fn a_trailer_rides_behind_the_payload_and_numbers_each_topic() {
         trailers.iter().flatten().map(|trailer| trailer.publisher).collect();
     assert_eq!(ids.len(), 1);
     assert_eq!((stats(&bus).missed, stats(&bus).late), (0, 0));
+}
+
+#[test]
+fn latency_is_measured_where_trailers_are_and_nowhere_else() {
+    let backplane = backplane("BP1");
+    let bus = bus("timed", &backplane, &["x"]);
+    let (plain, subscriber) = (bus.publisher("BP1").unwrap(), bus.subscriber().unwrap());
+    plain.wait_for_subscriber("x", LONG).unwrap();
+    for _ in 0..3 {
+        plain.publish("x", &1).unwrap();
+        assert_eq!(subscriber.recv_timeout(LONG).unwrap().trailer(), None);
+    }
+    assert_eq!(stats(&bus).latency, Latency::default());
+    let timed = plain.clone().with_trailer();
+    let began = Instant::now();
+    for _ in 0..100 {
+        timed.publish("x", &1).unwrap();
+        plain.publish("x", &1).unwrap();
+    }
+    (0..200).for_each(|_| drop(subscriber.recv_timeout(LONG).unwrap()));
+    let (took, latency) = (began.elapsed(), stats(&bus).latency);
+    assert_eq!((latency.count, latency.clock_behind), (100, 0), "{latency:?}");
+    assert!(Duration::ZERO < latency.min && latency.max <= took, "{latency:?} of {took:?}");
+    let rising = [latency.min, latency.p50, latency.p99, latency.max];
+    assert!(rising.is_sorted() && (latency.min..=latency.max).contains(&latency.mean), "{latency:?}");
 }
 
 #[test]

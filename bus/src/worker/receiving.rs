@@ -199,10 +199,14 @@ impl<S: Stream> SubscriberLink<S> {
         }
     }
 
-    /// Counts what the numbers of a publisher tell.
+    /// Counts what the trailer tells.
     fn follow(&mut self) {
+        let Some(trailer) = self.inlet.trailer() else { return };
+        self.shared.counters.latency.arrived(trailer.sent_at);
         // A number of 0 says that the publisher had no room to count this topic.
-        let Some(trailer) = self.inlet.trailer().filter(|trailer| trailer.sequence > 0) else { return };
+        if trailer.sequence == 0 {
+            return;
+        }
         match self.gaps.observe(trailer.publisher, self.inlet.topic(), trailer.sequence) {
             Observation::Gap { missed } => self.shared.counters.missed.add(missed),
             Observation::Late => self.shared.counters.late.add(1),

@@ -6,7 +6,10 @@ use crate::links::Links;
 use crate::render::Format;
 use crate::seconds::seconds;
 use crate::shutdown::Shutdown;
-use multiplane_bus::{Bus, LinkEvent, LinkState, OwnedMessage, RecvTimeoutError, Subscriber};
+use multiplane_bench::table::grouped;
+use multiplane_bus::{
+    BackplaneStats, Bus, Latency, LinkEvent, LinkState, OwnedMessage, RecvTimeoutError, Subscriber,
+};
 use std::io::{self, StdoutLock, Write};
 use std::time::{Duration, Instant};
 
@@ -20,7 +23,8 @@ const PIECE: usize = 64 * 1024;
 /// Print the messages that pass, as they come
 ///
 /// Prints one line a message: backplane, topic, payload. A backplane that is not there yet is waited for, and one that
-/// comes back is linked again; standard error says so.
+/// comes back is linked again; standard error says so. It also says at the end what became of messages that were published
+/// with --trailer: how long they took, and how many never came.
 ///
 /// Exit code: 0 when COUNT messages were printed, when TIMEOUT ended it without a COUNT, and on Ctrl-C without a COUNT;
 /// 124 when TIMEOUT came before COUNT messages did, 130 when Ctrl-C did.
@@ -58,6 +62,16 @@ pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let spec = args.links.receiving(topics)?;
     shutdown.watch();
     let bus = Bus::builder("echo").routing(spec).start_deadline(Duration::ZERO).start()?;
+    let ended = print(args, &bus, shutdown);
+    for stats in bus.stats() {
+        if let Some(line) = way(&stats) {
+            say(format_args!("{line}"));
+        }
+    }
+    ended
+}
+
+fn print(args: &Args, bus: &Bus, shutdown: &Shutdown) -> Result<(), Failure> {
     let subscriber = bus.subscriber()?;
     let started = now();
     let deadline = args.timeout.and_then(|timeout| started.checked_add(timeout));
@@ -65,7 +79,7 @@ pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
         Printer { out: io::stdout().lock(), format: args.format, buffer: Vec::new(), printed: 0 };
     let mut links = LinkNews { started, waited: false, missed: false };
     loop {
-        links.tell(&bus);
+        links.tell(bus);
         let now = now();
         if shutdown.requested() {
             return if args.count.is_some() { Err(Failure::Interrupted) } else { Ok(()) };
@@ -87,6 +101,28 @@ pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// What messages with a trailer tell of their way, if any came.
+fn way(stats: &BackplaneStats) -> Option<String> {
+    let Latency { count, p50, p99, max, clock_behind, .. } = stats.latency;
+    if count + clock_behind == 0 {
+        return None;
+    }
+    let mut line = format!("{}: ", stats.backplane);
+    if count > 0 {
+        line += &format!("{} took p50 {p50:.1?}, p99 {p99:.1?}, max {max:.1?}; ", grouped(count));
+    }
+    if clock_behind > 0 {
+        let clock_behind = grouped(clock_behind);
+        line +=
+            &format!("{clock_behind} seem to come from the future: this clock is behind the publisher's; ");
+    }
+    line += &format!("missed {}", grouped(stats.missed));
+    if stats.late > 0 {
+        line += &format!(", again or out of order {}", grouped(stats.late));
+    }
+    Some(line)
 }
 
 fn timed_out(args: &Args, printed: u64) -> Result<(), Failure> {

@@ -59,6 +59,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5", value_parser = seconds)]
     wait_for_subscriber: Option<Duration>,
 
+    /// Let each message carry its publisher, number and send time, of which `multiplane echo` and all other Multiplane
+    /// components tell what was lost and how long the rest took
+    ///
+    /// A third frame behind topic and payload; Python Banyan components never see it.
+    #[arg(long)]
+    trailer: bool,
+
     /// Give up after so many seconds in all
     #[arg(long, value_name = "S", value_parser = seconds)]
     timeout: Option<Duration>,
@@ -94,7 +101,10 @@ pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
         _ => Failure::from(error),
     })?;
     let names = bus.routing().routes().iter().map(|route| bus.publisher(&route.name));
-    let publishers = names.collect::<Result<Vec<_>, _>>()?;
+    let mut publishers = names.collect::<Result<Vec<_>, _>>()?;
+    if args.trailer {
+        publishers = publishers.into_iter().map(Publisher::with_trailer).collect();
+    }
     wait_for_subscribers(args, &publishers, deadline)?;
     shutdown.watch();
     let sending = send(args, &payload, &publishers, deadline, shutdown);

@@ -37,6 +37,20 @@ fn hex_is_the_bytes() {
     assert_eq!(through("9201ff --format hex", b"", "--format hex"), "BP1 topic 9201ff\n");
 }
 
+/// Only where trailers are.
+#[test]
+fn trailers_tell_how_long_messages_took() {
+    let backplane = Backplane::start("");
+    let links = backplane.flags();
+    let echo = Multiplane::start(&format!("echo t --count 3 --timeout 20 {links}"));
+    let sent = run(&format!("publish t 1 --count 3 --trailer {links} --wait-for-subscriber 20"));
+    assert_eq!((sent.code, &sent.stderr[..]), (Some(0), "BP1: sent 3\n"));
+    let ended = echo.ended();
+    assert_eq!((ended.code, &ended.stdout[..]), (Some(0), "BP1 t 1\nBP1 t 1\nBP1 t 1\n"));
+    let told = ended.stderr.trim_end();
+    assert!(told.starts_with("BP1: 3 took p50 ") && told.ends_with("; missed 0"), "{told}");
+}
+
 #[test]
 fn msgpack_is_one_map_after_the_other() {
     let backplane = Backplane::start("");
