@@ -69,9 +69,12 @@ fn all_joined(publishers: &[Foreign], topic: &[u8], subscribers: &[Foreign]) {
     }
 }
 
-fn backplane(engine: Engine, ports: (u16, u16)) -> Backplane {
+/// Each engine, and with how many workers.
+const BACKPLANES: [(Engine, usize); 3] = [(Engine::Native, 1), (Engine::Native, 2), (Engine::Libzmq, 1)];
+
+fn backplane((engine, workers): (Engine, usize), ports: (u16, u16)) -> Backplane {
     let builder = Backplane::builder("BP1").publisher_port(ports.0).subscriber_port(ports.1);
-    let builder = builder.engine(engine).on_slow(OnSlow::Block).budget(budget());
+    let builder = builder.engine(engine).workers(workers).on_slow(OnSlow::Block).budget(budget());
     // A foreigner that is being started holds the ports of the backplane before this one until it runs its own program.
     let mut running = None;
     eventually("the ports are free", || {
@@ -92,13 +95,13 @@ fn all_to_all(publishers: &[Foreign], messages: &[Vec<Vec<u8>>], subscribers: &[
     }
 }
 
-/// PUB and XPUB of each make, connected to our backplane, to SUB and XSUB of each make: 64 pairs per engine.
+/// PUB and XPUB of each make, connected to our backplane, to SUB and XSUB of each make: 64 pairs per backplane.
 #[test]
 #[ignore = "needs python-banyan: tests/run"]
 fn all_foreigners_talk_through_our_backplane() {
-    for engine in [Engine::Native, Engine::Libzmq] {
+    for kind @ (engine, workers) in BACKPLANES {
         let ports = (free_port(), free_port());
-        let mut running = Some(backplane(engine, ports));
+        let mut running = Some(backplane(kind, ports));
         let mut foreigners = Foreigners::default();
         let mut open = |kinds: [&str; 2], port| -> Vec<Foreign> {
             let each = MAKES.into_iter().flat_map(|make| kinds.map(|kind| (make, kind)));
@@ -111,7 +114,11 @@ fn all_foreigners_talk_through_our_backplane() {
             subscriber.tell(true, b"probe");
         }
         all_joined(&publishers, b"probe", &subscribers);
-        println!("{engine:?}: {} publishers to {} subscribers", publishers.len(), subscribers.len());
+        println!(
+            "{engine:?}, {workers}: {} publishers to {} subscribers",
+            publishers.len(),
+            subscribers.len()
+        );
         all_to_all(&publishers, &messages(), &subscribers);
 
         // Subscribed to everything, and late.
@@ -136,7 +143,7 @@ fn all_foreigners_talk_through_our_backplane() {
 
         // The backplane dies, and another comes.
         drop(running.take());
-        running = Some(backplane(engine, ports));
+        running = Some(backplane(kind, ports));
         all_joined(&publishers, b"probe again", &subscribers);
         all_to_all(&publishers, &messages(), &subscribers);
 
@@ -157,9 +164,9 @@ fn all_foreigners_talk_through_our_backplane() {
 #[test]
 #[ignore = "needs python-banyan: tests/run"]
 fn subscriptions_of_each_length_reach_every_publisher() {
-    for engine in [Engine::Native, Engine::Libzmq] {
+    for kind @ (engine, _) in BACKPLANES {
         let ports = (free_port(), free_port());
-        let _running = backplane(engine, ports);
+        let _running = backplane(kind, ports);
         let mut foreigners = Foreigners::default();
         let publishers = MAKES.map(|make| foreigners.connect(make, "XPUB", ports.0));
         for make in MAKES {

@@ -431,8 +431,13 @@ impl BackplaneBuilder {
 
     /// How many threads share the work, 1 to 64; 1 by default, which serves two cores or few components best. Connections
     /// are dealt out among them in turn, and the order of each publisher's messages is kept. A message for a subscriber of
-    /// another thread costs one more hop; so this pays where several publishers keep one thread busy. The bounds of
-    /// subscriptions and of unfinished messages are then for each thread. Not on [`Engine::Libzmq`].
+    /// another thread costs one more hop; so this pays where several publishers keep one thread busy. Not on
+    /// [`Engine::Libzmq`].
+    ///
+    /// The bounds hold for all threads together, but for the text of unusually long subscriptions, which each bounds for
+    /// itself. Each keeps a table of all that is wanted, and one of what its own subscribers want. On the way to each other
+    /// thread up to 4 MiB may wait; by [`OnSlow::Block`] a stalled subscriber stops the publishers of its own thread at
+    /// once, those of another when the way from there is full, and those never that send nothing to anybody of its thread.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.clamp(1, MOST_WORKERS);
         self

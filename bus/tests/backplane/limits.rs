@@ -156,8 +156,12 @@ fn nobody_takes_all_places_of_the_table() {
 /// Many publishers that each promise a large message and send most of it.
 #[test]
 fn unfinished_messages_of_all_publishers_are_bounded() {
+    [1, 3].into_iter().for_each(unfinished_messages_are_bounded_at);
+}
+
+fn unfinished_messages_are_bounded_at(workers: usize) {
     let budget = Budget { message_bytes: 8 << 20, unfinished_bytes: 40 << 20, ..Budget::default() };
-    let backplane = native(budget).start().unwrap();
+    let backplane = native(budget).workers(workers).start().unwrap();
     let mut subscriber = Raw::subscriber(&backplane, &[b"t"]);
     let large = message(&[b"t", &vec![7; 7 << 20]]);
     // A small one that is unfinished is never the one to go.

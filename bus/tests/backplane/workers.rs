@@ -337,6 +337,31 @@ fn the_limit_of_connections_is_that_of_all_workers() {
 }
 
 #[test]
+fn the_limit_of_subscriptions_is_that_of_all_workers() {
+    let budget = Budget { subscriptions: 7, subscriptions_per_peer: 7, ..Budget::default() };
+    let backplane = team(budget).start().unwrap();
+    // Everybody wants the same two: pairs count. What was taken back does not, what is repeated does once.
+    let mut all: Vec<_> = (0..3).map(|_| Raw::subscriber(&backplane, &[b"a", b"b", b"a"])).collect();
+    for subscriber in &mut all {
+        subscriber.write(&subscription(true, true, b"c"));
+        subscriber.write(&subscription(true, false, b"c"));
+        subscriber.write(&subscription(true, false, b"never wanted"));
+        subscriber.ping();
+    }
+    all[0].write(&subscription(true, true, b"c"));
+    all[0].ping();
+    all[1].write(&subscription(true, true, b"d"));
+    all.remove(1).rest();
+    until("it has gone", || backplane.stats().subscriptions == 3);
+    assert_eq!(backplane.stats().refused, 1);
+    // It left two places.
+    all.push(Raw::subscriber(&backplane, &[b"d", b"e"]));
+    all[1].write(&subscription(true, true, b"f"));
+    all.remove(1).rest();
+    assert_eq!(backplane.stats().refused, 2);
+}
+
+#[test]
 fn where_there_can_be_only_one_worker_more_are_refused() {
     let libzmq = builder().engine(Engine::Libzmq).workers(2).start().unwrap_err();
     assert!(matches!(libzmq, BackplaneError::NotOffered { .. }), "{libzmq}");

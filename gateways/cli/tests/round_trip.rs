@@ -144,6 +144,33 @@ fn every_message_of_a_count_arrives_in_order_of_the_schedule() {
 }
 
 #[test]
+fn several_workers_bring_everything_to_everybody() {
+    const EACH: usize = 5000;
+    let backplane = Backplane::start("--workers 2 --on-slow block");
+    let links = backplane.flags();
+    let start = |topic| {
+        let echo = Multiplane::start(&format!("echo {topic} {links} --count {}", 2 * EACH));
+        let publish =
+            |what| format!("publish {topic} {what} {links} --count {EACH} --wait-for-subscriber=20");
+        (topic, echo, [1, 2].map(|what| Multiplane::start(&publish(what))))
+    };
+    for (topic, echo, publishing) in ["a", "b"].map(start) {
+        for publisher in publishing {
+            let sent = publisher.ended();
+            assert_eq!((sent.code, &sent.stderr[..]), (Some(0), "BP1: sent 5,000\n"));
+        }
+        let printed = echo.ended().stdout;
+        for what in [1, 2] {
+            let expected = format!("BP1 {topic} {what}");
+            assert_eq!(printed.lines().filter(|line| *line == expected).count(), EACH, "{expected}");
+        }
+    }
+    let closing = backplane.process.interrupted();
+    let books = "received 20,000, forwarded 20,000, dropped 0\n";
+    assert_eq!((closing.code, &closing.stderr[..]), (Some(0), books));
+}
+
+#[test]
 fn a_closed_pipe_ends_echo_quietly() {
     let backplane = Backplane::start("");
     let links = backplane.flags();

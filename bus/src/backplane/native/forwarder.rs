@@ -17,6 +17,7 @@ use multiplane_codec::zmtp::frame::{self, Found};
 use multiplane_core::{Budget, Subscriptions};
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 /// Reads per connection and turn: a busy publisher must not starve the others.
@@ -65,8 +66,8 @@ pub(super) struct Forwarder<S> {
     /// Subscribers that were too slow and are to go.
     pub(super) condemned: Vec<u32>,
     pool: Pool,
-    /// Memory that unfinished messages keep.
-    unfinished: usize,
+    /// Memory that unfinished messages keep, at all workers.
+    pub(super) unfinished: Arc<AtomicUsize>,
     complaint: RateLimit,
     pub(super) guard_complaint: RateLimit,
 }
@@ -89,7 +90,7 @@ impl<S: Read + Write> Forwarder<S> {
             team: None,
             condemned: Vec::new(),
             pool: Pool::default(),
-            unfinished: 0,
+            unfinished: Arc::default(),
             complaint: RateLimit::new(),
             guard_complaint: RateLimit::new(),
         }
@@ -215,9 +216,12 @@ impl<S: Read + Write> Forwarder<S> {
         let Some(peer) = self.peers.get_mut(id) else { return false };
         peer.input.rest(&mut self.pool);
         let before = std::mem::replace(&mut peer.kept, peer.input.keeps());
-        self.unfinished = self.unfinished - before + peer.kept;
+        let kept = peer.kept;
+        if kept != before {
+            self.keep(kept, before);
+        }
         // Small ones are bounded by the number of connections.
-        if self.unfinished > self.budget.unfinished_bytes && peer.kept > CHUNK {
+        if kept > CHUNK && self.unfinished.load(Relaxed) > self.budget.unfinished_bytes {
             self.disconnect(
                 id,
                 now,
@@ -226,6 +230,12 @@ impl<S: Read + Write> Forwarder<S> {
             return false;
         }
         more
+    }
+
+    /// Somebody keeps so much memory for an unfinished message now.
+    fn keep(&self, now: usize, before: usize) {
+        // Wraps around where it is less.
+        self.unfinished.fetch_add(now.wrapping_sub(before), Relaxed);
     }
 
     fn read(&mut self, id: u32, now: Instant) -> bool {
@@ -391,7 +401,7 @@ impl<S: Read + Write> Forwarder<S> {
             });
         }
         *(if peer.joint { &mut self.full_joints } else { &mut self.holding }) -= usize::from(peer.holds);
-        self.unfinished -= peer.kept;
+        self.keep(0, peer.kept);
         peer.queue.count_written();
         self.counters.forwarded.add(peer.take_forwarded());
         if peer.joint {

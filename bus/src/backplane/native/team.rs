@@ -11,7 +11,7 @@ use super::forwarder::Forwarder;
 use super::queue::SendQueue;
 use crate::backplane::Shared;
 use mio::net::{TcpStream, UnixStream};
-use multiplane_core::Subscriptions;
+use multiplane_core::{SubscriptionError, Subscriptions};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -78,12 +78,23 @@ struct Mailbox {
     newcomers: Mutex<Vec<Newcomer>>,
 }
 
+/// What all workers have together, for the bounds of the whole.
+#[derive(Default)]
+struct Totals {
+    connections: AtomicUsize,
+    /// Pairs of a subscriber and a prefix.
+    subscriptions: AtomicUsize,
+    /// As [`Forwarder::unfinished`].
+    unfinished: Arc<AtomicUsize>,
+}
+
 /// One worker's view of all.
 pub(super) struct Team {
     me: usize,
     mailboxes: Arc<[Mailbox]>,
-    /// Connections of all workers.
-    places: Arc<AtomicUsize>,
+    totals: Arc<Totals>,
+    /// Subscriptions that all workers may have.
+    most: usize,
     /// What our own subscribers want.
     own: Subscriptions<u32>,
     /// Our ends of the joints that lead from here, by worker.
@@ -109,11 +120,12 @@ impl Team {
             newcomers: Mutex::default(),
         };
         let mailboxes: Arc<[Mailbox]> = workers.iter().map(mailbox).collect();
-        let places = Arc::new(AtomicUsize::new(0));
+        let totals = Arc::<Totals>::default();
         let team = |me| Self {
             me,
             mailboxes: mailboxes.clone(),
-            places: places.clone(),
+            totals: totals.clone(),
+            most: subscriptions,
             own: Subscriptions::with_limit(subscriptions),
             joints: vec![None; workers.len()],
             turns: [0, 0],
@@ -127,16 +139,20 @@ impl Team {
     }
 
     pub(super) fn connections(&self) -> usize {
-        self.places.load(Ordering::Relaxed)
+        self.totals.connections.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_come(&self) {
+        self.totals.connections.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn has_left(&self) {
-        self.places.fetch_sub(1, Ordering::Relaxed);
+        self.totals.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Counts a connection, and gives it to the worker whose turn it is; it comes back if that is ourselves.
     pub(super) fn deal(&mut self, newcomer: Newcomer) -> Option<Newcomer> {
-        self.places.fetch_add(1, Ordering::Relaxed);
+        self.has_come();
         let turn = &mut self.turns[usize::from(newcomer.2 == Side::Publisher)];
         let worker = std::mem::replace(turn, (*turn + 1) % self.mailboxes.len());
         if worker == self.me {
@@ -154,22 +170,34 @@ impl Team {
     }
 
     /// An own subscriber began to want a topic.
-    pub(super) fn subscribed(&mut self, topic: &[u8], id: u32) -> Result<(), String> {
-        if self.own.add(topic, id).map_err(|error| error.to_string())? {
-            self.tell(true, topic);
+    pub(super) fn subscribed(&mut self, topic: &[u8], id: u32) -> Result<(), SubscriptionError> {
+        let subscriptions = &self.totals.subscriptions;
+        let added = if subscriptions.fetch_add(1, Ordering::Relaxed) < self.most {
+            self.own.add(topic, id)
+        } else {
+            Err(SubscriptionError::Full { limit: self.most })
+        };
+        match added {
+            Ok(true) => self.tell(true, topic),
+            Ok(false) => {}
+            Err(_) => drop(subscriptions.fetch_sub(1, Ordering::Relaxed)),
         }
-        Ok(())
+        added.map(|_| ())
     }
 
     /// An own subscriber ended to want a topic.
     pub(super) fn unsubscribed(&mut self, topic: &[u8], id: u32) {
-        if self.own.remove(topic, id) {
+        let before = self.own.held_by(id);
+        let is_last = self.own.remove(topic, id);
+        self.totals.subscriptions.fetch_sub(before - self.own.held_by(id), Ordering::Relaxed);
+        if is_last {
             self.tell(false, topic);
         }
     }
 
     /// An own subscriber is gone.
     pub(super) fn gone(&mut self, id: u32) {
+        self.totals.subscriptions.fetch_sub(self.own.held_by(id), Ordering::Relaxed);
         for topic in self.own.remove_all(id) {
             self.tell(false, &topic);
         }
@@ -206,9 +234,12 @@ impl Team {
 }
 
 impl<S: Read + Write> Forwarder<S> {
-    /// Becomes one of several. What they all want together has to fit.
+    /// Becomes one of several. What they count together keeps the bounds; the table only has to hold all of it, also while
+    /// what one has dropped and another has taken are both in there.
     pub(super) fn join(&mut self, team: Team) {
-        self.wanted = Subscriptions::with_limit(self.budget.subscriptions.saturating_mul(team.workers()));
+        let all = self.budget.subscriptions.saturating_mul(2 * team.workers());
+        self.wanted = Subscriptions::with_limit(all);
+        self.unfinished = team.totals.unfinished.clone();
         self.team = Some(team);
     }
 
@@ -277,5 +308,162 @@ impl<S: Read + Write> Forwarder<S> {
         self.hold();
         joints.into_iter().flatten().for_each(|id| self.disconnect(id, now, ""));
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::native::forwarder::Readiness;
+    use crate::backplane::{Backplane, OnSlow};
+    use multiplane_codec::zmtp::{Handshake, SocketType, command, frame};
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::rc::Rc;
+
+    const READABLE: Readiness = Readiness { readable: true, writable: false, ended: false };
+
+    #[derive(Clone, Default)]
+    struct Pipe(Rc<RefCell<VecDeque<u8>>>);
+
+    impl Pipe {
+        fn put(&self, bytes: &[u8]) {
+            self.0.borrow_mut().extend(bytes);
+        }
+
+        fn take(&self) -> Vec<u8> {
+            self.0.borrow_mut().drain(..).collect()
+        }
+    }
+
+    /// One end of a connection in memory.
+    #[derive(Clone, Default)]
+    struct End {
+        input: Pipe,
+        output: Pipe,
+        /// What others do right before the next read.
+        meanwhile: Rc<RefCell<Option<Deed>>>,
+    }
+
+    type Deed = Box<dyn FnOnce()>;
+
+    impl Read for End {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if let Some(meanwhile) = self.meanwhile.take() {
+                meanwhile();
+            }
+            match self.input.0.borrow_mut().read(buffer)? {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                n => Ok(n),
+            }
+        }
+    }
+
+    impl Write for End {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.output.put(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Worker {
+        forwarder: RefCell<Forwarder<End>>,
+        shared: Arc<Shared>,
+        now: Instant,
+    }
+
+    impl Worker {
+        /// Takes a peer in, and shakes hands with it.
+        fn meet(&self, kind: SocketType, side: Side) -> (u32, End) {
+            let (end, id) = (End::default(), self.forwarder.borrow().next_id());
+            self.forwarder.borrow_mut().connect(end.clone(), "a test".to_owned(), side, self.now);
+            let (mut handshake, hello) = Handshake::start(kind);
+            end.input.put(&hello);
+            while handshake.peer().is_none() {
+                let mut answer = Vec::new();
+                handshake.handle(&end.output.take(), &mut answer).unwrap();
+                end.input.put(&answer);
+                self.serve(id);
+            }
+            end.output.take();
+            (id, end)
+        }
+
+        fn serve(&self, id: u32) {
+            self.forwarder.borrow_mut().ready(id, READABLE);
+            self.forwarder.borrow_mut().turn(self.now);
+        }
+    }
+
+    /// Two, with the ends of the joint from the second to the first: `0` is its name at both.
+    fn two() -> [Rc<Worker>; 2] {
+        let (builder, now) = (Backplane::builder("BP1").on_slow(OnSlow::Block), crate::worker::now());
+        let shared = [builder.open().unwrap(), builder.open().unwrap()];
+        let mut teams = Team::form(&shared, 1_000_000).into_iter();
+        let workers = shared.map(|shared| {
+            let mut forwarder = Forwarder::new(&builder, shared.counters.clone());
+            forwarder.join(teams.next().unwrap());
+            Rc::new(Worker { forwarder: RefCell::new(forwarder), shared, now })
+        });
+        let there = End::default();
+        let here = End { input: there.output.clone(), output: there.input.clone(), ..End::default() };
+        workers[0].forwarder.borrow_mut().connect_joint(here, Side::Publisher, 1, now);
+        workers[1].forwarder.borrow_mut().connect_joint(there, Side::Subscriber, 0, now);
+        workers
+    }
+
+    fn wish(topic: &[u8]) -> Vec<u8> {
+        let mut frames = Vec::new();
+        command::write_subscription(&mut frames, 1, true, topic);
+        frames
+    }
+
+    /// A publisher that knows that one worker has heard a wish may publish before the other one begins its next turn.
+    #[test]
+    fn a_wish_that_comes_during_a_turn_counts_for_what_is_read_after_it() {
+        let [first, second] = two();
+        let (publisher, says) = second.meet(SocketType::Pub, Side::Publisher);
+        let (subscriber, wants) = first.meet(SocketType::Sub, Side::Subscriber);
+        let (elsewhere, asked, told) = (first.clone(), wants.clone(), says.clone());
+        let mut message = Vec::new();
+        frame::write(&mut message, frame::MORE, b"n");
+        frame::write(&mut message, 0, b"payload");
+        let sent = message.clone();
+        *says.meanwhile.borrow_mut() = Some(Box::new(move || {
+            asked.input.put(&wish(b"n"));
+            elsewhere.serve(subscriber);
+            told.input.put(&sent);
+        }));
+        second.serve(publisher);
+        let counters = &second.shared.counters;
+        assert_eq!((counters.received.get(), counters.unwanted.get()), (1, 0));
+        first.serve(0);
+        assert_eq!(wants.output.take(), message);
+    }
+
+    /// Wishes that another worker has not heard are few, and are all known to it in the end.
+    #[test]
+    fn a_worker_that_hears_nothing_makes_subscribers_wait() {
+        let [first, second] = two();
+        let (subscriber, wants) = first.meet(SocketType::Sub, Side::Subscriber);
+        let all = 3 * MOST_WISHES;
+        (0..all).for_each(|n| wants.input.put(&wish(format!("topic {n}").as_bytes())));
+        let waiting = |worker: usize| {
+            let first = first.forwarder.borrow();
+            locked(&first.team.as_ref().unwrap().mailboxes[worker].wishes).len()
+        };
+        (0..1000).for_each(|_| first.serve(subscriber));
+        assert!((MOST_WISHES..2 * MOST_WISHES).contains(&waiting(1)), "{} wait", waiting(1));
+        assert!(first.forwarder.borrow().has_work(), "the subscriber is not forgotten");
+        while second.forwarder.borrow().wanted.len() < all {
+            second.forwarder.borrow_mut().turn(second.now);
+            first.serve(subscriber);
+        }
+        second.forwarder.borrow_mut().turn(second.now);
+        assert_eq!((waiting(0), waiting(1)), (0, 0));
     }
 }

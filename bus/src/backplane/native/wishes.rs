@@ -86,7 +86,7 @@ impl<S: Read + Write> Forwarder<S> {
         }
         self.router.forget();
         if let Some(team) = &mut self.team {
-            team.subscribed(topic, id)?;
+            team.subscribed(topic, id).map_err(|error| error.to_string())?;
         }
         if self.wanted.add(topic, id).map_err(|error| error.to_string())? {
             self.tell_publishers(true, topic);
