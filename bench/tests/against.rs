@@ -1,9 +1,12 @@
 //! Loading a backplane that runs already: what it drops is told to the message.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
+mod common;
+
+use common::{launcher, plan};
 use multiplane_bench::BenchError;
 use multiplane_bench::contender::Contender;
-use multiplane_bench::measure::{Against, Launcher, Outcome, Plan, Round, Row, measure};
+use multiplane_bench::measure::{Against, Outcome, Plan, Round, Row, measure};
 use multiplane_bench::report::{Origin, json_lines, table};
 use multiplane_bench::scenario::Scenario;
 use multiplane_bench::stamp::Stamp;
@@ -15,18 +18,8 @@ use std::thread::{self, JoinHandle};
 use zmq::{POLLIN, Socket, SocketType};
 
 fn run(against: Against, contenders: &[Contender], scenarios: &[Scenario]) -> Result<Vec<Row>, BenchError> {
-    let plan = Plan {
-        contenders: contenders.to_vec(),
-        scenarios: scenarios.to_vec(),
-        sizes: vec![100],
-        seconds: 0.1,
-        rounds: 1,
-        rate: None,
-        pin: Vec::new(),
-        against: Some(against),
-    };
-    let launcher = Launcher { program: env!("CARGO_BIN_EXE_bench-role").into(), arguments: Vec::new() };
-    measure(&plan, &launcher, &|| false, &mut |_| ())
+    let plan = Plan { against: Some(against), ..plan(contenders, scenarios) };
+    measure(&plan, &launcher(), &|| false, &mut |_| ())
 }
 
 fn runs(row: &Row) -> Vec<&Outcome> {

@@ -1,33 +1,19 @@
 //! The harness with real processes: each contender of this build in each scenario it runs, lossless, and nothing left behind.
 #![allow(clippy::print_stderr, clippy::unwrap_used)] // Helpers of tests.
 
+mod common;
+
+use common::{launcher, plan};
 use multiplane_bench::contender::Contender;
-use multiplane_bench::measure::{Launcher, Plan, Row, measure};
+use multiplane_bench::measure::{Plan, Row, measure};
 use multiplane_bench::report::{Origin, hgrm, json_lines, table};
 use multiplane_bench::scenario::Scenario;
 use multiplane_bench::{BenchError, clock};
 use serde_json::Value;
 use std::time::Duration;
 
-fn launcher() -> Launcher {
-    Launcher { program: env!("CARGO_BIN_EXE_bench-role").into(), arguments: Vec::new() }
-}
-
 fn named(name: &str) -> Contender {
     name.parse().unwrap()
-}
-
-fn plan(contenders: &[Contender], scenarios: &[Scenario]) -> Plan {
-    Plan {
-        contenders: contenders.to_vec(),
-        scenarios: scenarios.to_vec(),
-        sizes: vec![100],
-        seconds: 0.1,
-        rounds: 1,
-        rate: None,
-        pin: Vec::new(),
-        against: None,
-    }
 }
 
 fn run(plan: &Plan) -> Vec<Row> {

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout)] // The seed is worth printing.
 
 mod counting;
+mod random;
 mod vectors;
 
 use counting::within;
@@ -13,30 +14,10 @@ use multiplane_codec::framing::{FramingError, length_prefix, lines};
 use multiplane_codec::msgpack::numpy::{self, ArrayView, Dtype, NumpyError};
 use multiplane_codec::msgpack::{Kind, json};
 use multiplane_codec::{DecodeError, Limits, Value, View, decode, encode};
+use random::{Random, setting};
 use serde::Deserialize;
 
 // ---- frames
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-
-    fn bytes(&mut self, n: usize) -> Vec<u8> {
-        (0..n).map(|_| self.next() as u8).collect()
-    }
-}
 
 /// A sound value, most often a map with text keys.
 fn value(random: &mut Random, depth: usize) -> Value {
@@ -390,10 +371,6 @@ impl Drop for Culprit {
             println!("the culprit: {hex}");
         }
     }
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[test]

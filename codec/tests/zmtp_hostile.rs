@@ -5,30 +5,15 @@
 #![allow(clippy::print_stdout, reason = "the seed is worth printing")]
 
 mod counting;
+mod random;
 
 use counting::within;
 use multiplane_codec::zmtp::frame::{self, COMMAND, Found, FrameError, LONG, MORE};
 use multiplane_codec::zmtp::{Handshake, Peer, Refusal, SocketType, command};
+use random::{Random, setting};
 
 /// The longest message here.
 const LIMIT: usize = 300;
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-}
 
 /// What an honest peer says after its greeting.
 fn honest(random: &mut Random) -> Vec<u8> {
@@ -122,10 +107,6 @@ fn shake(bytes: &[u8], arrivals: impl Iterator<Item = usize>) -> (Result<Option<
         }
     }
     (Ok(handshake.peer()), at)
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 #[test]

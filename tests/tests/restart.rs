@@ -2,7 +2,7 @@
 //! counted.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // Helpers of tests; measured times are shown with --nocapture.
 
-use multiplane_bus::{Bus, Direction, LinkEvent, Publisher, RecvTimeoutError};
+use multiplane_bus::{Bus, Direction, LinkEvent, Publisher, RecvTimeoutError, StopHandle};
 use multiplane_tests::clock::{DEADLINE, compute_for, now};
 use multiplane_tests::component;
 use multiplane_tests::hub::{Hub, Kind};
@@ -32,6 +32,25 @@ fn await_down(bus: &Bus, wanted: Direction) {
     await_event(bus, |event| matches!(event, LinkEvent::LinkDown { direction, .. } if *direction == wanted));
 }
 
+/// A component that receives `tick`, one that publishes it, and that one's publisher, once it has its subscriber.
+fn linked(hub: &Hub) -> (Bus, Bus, Publisher) {
+    let receiving = component("receives", [hub.route(["tick"])]);
+    let sending = component("sends", [hub.publishing_route()]);
+    let publisher = sending.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("tick", DEADLINE).unwrap();
+    (receiving, sending, publisher)
+}
+
+/// Kills the backplane, starts it again, and waits for the subscription; when the ports were back.
+fn restart(hub: &mut Hub, sending: &Bus, publisher: &Publisher) -> Instant {
+    hub.kill();
+    await_down(sending, Direction::Publish);
+    hub.restart();
+    let back = now();
+    publisher.wait_for_subscriber("tick", DEADLINE).unwrap();
+    back
+}
+
 /// Publishes its numbers, a hundred a millisecond, until it is told to stop; how many it published.
 fn traffic(publisher: Publisher) -> (Sender<()>, JoinHandle<u64>) {
     let (stop, stopped) = channel();
@@ -54,11 +73,8 @@ fn traffic(publisher: Publisher) -> (Sender<()>, JoinHandle<u64>) {
 fn killed_ten_times_during_traffic() {
     let mut random = Random::new();
     let mut hub = Hub::start(Kind::Multiplane, "BP1");
-    let receiving = component("receives", [hub.route(["tick"])]);
-    let sending = component("sends", [hub.publishing_route()]);
-    let subscriber = receiving.subscriber().unwrap();
-    let publisher = sending.publisher("BP1").unwrap().with_trailer();
-    publisher.wait_for_subscriber("tick", DEADLINE).unwrap();
+    let (receiving, sending, publisher) = linked(&hub);
+    let (subscriber, publisher) = (receiving.subscriber().unwrap(), publisher.with_trailer());
 
     let mut delivered = 0_u64;
     let mut last = None;
@@ -120,11 +136,8 @@ fn killed_ten_times_during_traffic() {
 fn what_dies_with_the_backplane_is_counted() {
     const MESSAGES: u64 = 60_000;
     let mut hub = Hub::start(Kind::Multiplane, "BP1");
-    let receiving = component("receives", [hub.route(["tick"])]);
-    let sending = component("sends", [hub.publishing_route()]);
-    let subscriber = receiving.subscriber().unwrap();
-    let publisher = sending.publisher("BP1").unwrap().with_trailer();
-    publisher.wait_for_subscriber("tick", DEADLINE).unwrap();
+    let (receiving, sending, publisher) = linked(&hub);
+    let (subscriber, publisher) = (receiving.subscriber().unwrap(), publisher.with_trailer());
     let text = "x".repeat(2000);
     for number in 0..MESSAGES {
         publisher.publish("tick", &(number, &text)).unwrap();
@@ -193,23 +206,25 @@ fn twenty_thousand_topics_return() {
 #[ignore = "needs the multiplane binary: tests/run"]
 fn an_idle_component_hears_again() {
     let mut hub = Hub::start(Kind::Multiplane, "BP1");
-    let receiving = component("idle", [hub.route(["tick"])]);
-    let sending = component("sends", [hub.publishing_route()]);
-    let publisher = sending.publisher("BP1").unwrap();
+    let (receiving, sending, publisher) = linked(&hub);
     let subscriber = receiving.subscriber().unwrap();
-    publisher.wait_for_subscriber("tick", DEADLINE).unwrap();
     let mut times = Vec::new();
     for round in 0..5_u32 {
-        hub.kill();
-        await_down(&sending, Direction::Publish);
-        hub.restart();
-        let back = now();
-        publisher.wait_for_subscriber("tick", DEADLINE).unwrap();
+        let back = restart(&mut hub, &sending, &publisher);
         publisher.publish("tick", &round).unwrap();
         assert_eq!(subscriber.recv_timeout(DEADLINE).unwrap().decode::<u32>().unwrap(), round);
         times.push(now() - back);
     }
     judge("an idle component", times);
+}
+
+/// Ends [`Bus::run`], also when a test fails.
+struct StopWhenDropped(StopHandle);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 /// The handler is at work when the backplane dies and when it returns: it computes for 20 ms on each message, on the
@@ -218,13 +233,11 @@ fn an_idle_component_hears_again() {
 #[ignore = "needs the multiplane binary: tests/run"]
 fn a_busy_component_hears_again() {
     let mut hub = Hub::start(Kind::Multiplane, "BP1");
-    let receiving = component("busy", [hub.route(["tick"])]);
-    let sending = component("sends", [hub.publishing_route()]);
-    let publisher = sending.publisher("BP1").unwrap();
-    publisher.wait_for_subscriber("tick", DEADLINE).unwrap();
+    let (receiving, sending, publisher) = linked(&hub);
     let (tell, handled) = channel();
-    let stop = receiving.stop_handle();
     let times = thread::scope(|scope| {
+        // However this ends, for the scope waits for the handler.
+        let _stop = StopWhenDropped(receiving.stop_handle());
         scope.spawn(|| {
             receiving
                 .run(move |message, _| {
@@ -244,17 +257,11 @@ fn a_busy_component_hears_again() {
                 number += 1;
             }
             receive_at_least(number - 290);
-            hub.kill();
-            await_down(&sending, Direction::Publish);
-            hub.restart();
-            let back = now();
-            publisher.wait_for_subscriber("tick", DEADLINE).unwrap();
-            times.push(now() - back);
+            times.push(now() - restart(&mut hub, &sending, &publisher));
             publisher.publish("tick", &number).unwrap();
             receive_at_least(number);
             number += 1;
         }
-        stop.stop();
         times
     });
     assert!(matches!(handled.recv_timeout(Duration::ZERO), Err(NotYet::Disconnected)));
@@ -281,12 +288,7 @@ fn a_component_with_a_full_inbox_hears_again() {
         publisher.publish("tick", &number).unwrap();
     }
     multiplane_tests::clock::eventually("the inbox is full", || subscriber.len() == 256);
-    hub.kill();
-    await_down(&sending, Direction::Publish);
-    hub.restart();
-    let back = now();
-    publisher.wait_for_subscriber("tick", DEADLINE).unwrap();
-    judge("a component with a full inbox", vec![now() - back]);
+    judge("a component with a full inbox", vec![now() - restart(&mut hub, &sending, &publisher)]);
     publisher.publish("tick", &1000_u64).unwrap();
     let mut got = Vec::new();
     while got.last() != Some(&1000) {
