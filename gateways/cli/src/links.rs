@@ -56,6 +56,11 @@ impl Links {
         self.spec("publisher_port", |route| Route { topics: Vec::new(), subscriber_port: None, ..route })
     }
 
+    /// All links of all backplanes, without a topic.
+    pub(crate) fn both(&self) -> Result<RoutingSpec, Failure> {
+        self.spec("port", |route| Route { topics: Vec::new(), ..route })
+    }
+
     fn spec(&self, needed: &str, narrow: impl Fn(Route) -> Route) -> Result<RoutingSpec, Failure> {
         let narrowed = self.routes()?.into_iter().map(narrow);
         let useful: Vec<Route> = narrowed

@@ -3,6 +3,7 @@
 //! | room | holds |
 //! |---|---|
 //! | `backplane`, `bench`, `echo`, `publish`, `route`, `demo`, `manual` | one subcommand each |
+//! | `gateway` | between the bus and foreign worlds, a subcommand each |
 //! | `links` | the arguments that say which backplanes to link to |
 //! | `render` | how a message looks on the terminal |
 //! | `shutdown` | Ctrl-C |
@@ -18,6 +19,7 @@ mod clock;
 mod demo;
 mod echo;
 mod failure;
+mod gateway;
 mod links;
 mod manual;
 mod publish;
@@ -59,6 +61,8 @@ enum Command {
     Bench(bench::Args),
     BenchRole(bench::RoleArgs),
     #[command(subcommand)]
+    Gateway(gateway::Command),
+    #[command(subcommand)]
     Route(route::Command),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -87,6 +91,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Publish(args) => publish::run(&args, &shutdown),
         Command::Bench(args) => bench::run(args, &shutdown),
         Command::BenchRole(args) => bench::play(&args),
+        Command::Gateway(command) => gateway::run(command, &shutdown),
         Command::Route(command) => route::run(&command),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),

@@ -1,0 +1,409 @@
+//! What happens in a turn of the loop.
+
+use crate::config::{Config, Device, Place};
+use crate::connection::{Connection, Desk, End, Reading};
+use crate::report::{Event, Report, Stats};
+use crate::translate::to_device;
+use mio::{Interest, Registry, Token};
+use multiplane_bridge::dialer::Dialled;
+use multiplane_bridge::{Accept, Dialer, ListenError, Listener, Running, Setup, Turn, Work, spawn};
+use multiplane_bus::{Budget, Bus, BusError, OnFull, Publisher, RoutingSpec, Subscriber, TryRecvError};
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Messages forwarded to one place in one turn: the others wait meanwhile.
+const BATCH: usize = 1024;
+/// A publish queue tells nobody when it has room again.
+const RETRY: Duration = Duration::from_millis(2);
+
+/// The gateway cannot begin; the message says what to change.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is nobody to talk to.
+    #[error("the gateway has no device: name one, or listen for them")]
+    NoDevice,
+    /// The bus cannot begin.
+    #[error(transparent)]
+    Bus(#[from] multiplane_bus::StartError),
+    /// A device names a backplane that the routing specification has not, or one without the port that it needs.
+    #[error(transparent)]
+    Backplane(#[from] BusError),
+    /// The port cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system has no descriptor or thread left.
+    #[error("the gateway cannot begin: {0}")]
+    System(#[from] io::Error),
+}
+
+/// The gateway between the bus and its devices. Made by [`start`]; it comes back when it has stopped.
+pub struct Gateway {
+    desk: Desk,
+    stations: Vec<Station>,
+    registry: Registry,
+    next_token: usize,
+    stopping: bool,
+    bus_ended: bool,
+    /// Last to go: what the others hold belongs to it.
+    bus: Bus,
+}
+
+/// One place where devices are, with what goes where.
+struct Station {
+    /// Of its listener, or of the connection to its device; those that come have numbers of their own.
+    token: Token,
+    source: Source,
+    topic: String,
+    publishers: Vec<Publisher>,
+    /// What waits for its devices: the one bounded queue on the way to them, until a connection takes from it.
+    inbox: Option<Subscriber>,
+    connections: Vec<Connection>,
+}
+
+enum Source {
+    Dialer { dialer: Dialer, told: bool },
+    Listener { listener: Listener },
+}
+
+impl Source {
+    /// When to connect or accept again although nothing was reported.
+    fn due(&self) -> Option<Instant> {
+        match self {
+            Source::Dialer { dialer, .. } => dialer.due(),
+            Source::Listener { listener } => listener.due(),
+        }
+    }
+}
+
+/// What is still to do, and when.
+struct Agenda {
+    again: bool,
+    due: Vec<Instant>,
+}
+
+/// Links a component of this name to all backplanes of `routing` and to the devices, and works on a thread of its own.
+/// `tell` is called there with what people may want to see.
+///
+/// Neither devices nor backplanes need be there yet: the gateway keeps trying.
+///
+/// # Errors
+/// [`StartError`].
+pub fn start(
+    name: &str,
+    routing: RoutingSpec,
+    config: Config,
+    tell: impl FnMut(&Event<'_>) + Send + 'static,
+) -> Result<Running<Gateway>, StartError> {
+    if config.devices.is_empty() {
+        return Err(StartError::NoDevice);
+    }
+    let defaults = Budget::default();
+    let budget =
+        Budget { inbox: config.queue, drain_batch: defaults.drain_batch.min(config.queue), ..defaults };
+    let bus = Bus::builder(name)
+        .routing(routing)
+        .budget(budget)
+        .on_full(OnFull::DropOldest)
+        .start_deadline(Duration::ZERO)
+        .start()?;
+    spawn("tcp-gateway", |setup| Gateway::new(bus, config, Box::new(tell), setup))
+}
+
+impl Gateway {
+    fn new(
+        bus: Bus,
+        config: Config,
+        tell: Box<dyn FnMut(&Event<'_>) + Send>,
+        setup: Setup,
+    ) -> Result<Self, StartError> {
+        let devices = config.devices.clone();
+        let mut gateway = Self {
+            desk: Desk::new(config, tell),
+            stations: Vec::with_capacity(devices.len()),
+            registry: setup.registry,
+            next_token: devices.len(),
+            stopping: false,
+            bus_ended: false,
+            bus,
+        };
+        for (n, device) in devices.into_iter().enumerate() {
+            let mut station = Station::open(&gateway.bus, device, Token(n), &gateway.registry, setup.now)?;
+            if let Source::Listener { listener } = &station.source {
+                let address = listener.address().to_string();
+                (gateway.desk.tell)(&Event::Listening { address: &address });
+            }
+            if let Some(inbox) = &mut station.inbox {
+                let waker = setup.waker.clone();
+                // The only failure is that it is being woken already.
+                inbox.on_ready(move || drop(waker.wake()));
+            }
+            gateway.stations.push(station);
+        }
+        Ok(gateway)
+    }
+
+    /// The addresses that it listens at, in the order of the devices.
+    pub fn listening(&self) -> impl Iterator<Item = SocketAddr> {
+        self.stations.iter().filter_map(|station| match &station.source {
+            Source::Listener { listener } => Some(listener.address()),
+            Source::Dialer { .. } => None,
+        })
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.desk.stats
+    }
+
+    /// Whether it stopped because its bus did, which is a fault.
+    #[must_use]
+    pub fn bus_ended(&self) -> bool {
+        self.bus_ended
+    }
+
+    /// Closes the bus, which sends for at most `deadline` what devices had sent.
+    #[must_use = "the report says what was lost"]
+    pub fn close(self, deadline: Duration) -> Report {
+        let mut stats = self.desk.stats;
+        for station in self.stations {
+            let inbox = station.inbox.iter().map(|inbox| inbox.drain().count() as u64).sum::<u64>();
+            let queued = station.connections.iter().map(|connection| connection.outgoing.messages());
+            stats.unsent += inbox + queued.sum::<u64>();
+        }
+        Report { stats, bus: self.bus.close(deadline) }
+    }
+}
+
+impl Work for Gateway {
+    fn ready(&mut self, event: &mio::event::Event, _now: Instant) {
+        for station in &mut self.stations {
+            for connection in station.connections.iter_mut().filter(|one| one.token == event.token()) {
+                connection.readable = true;
+            }
+        }
+    }
+
+    fn turn(&mut self, now: Instant) -> Turn {
+        let mut agenda = Agenda { again: false, due: Vec::new() };
+        for station in &mut self.stations {
+            if !self.stopping {
+                station.connect(&self.registry, &mut self.next_token, &mut self.desk, now);
+            }
+            station.receive(self.stopping, &mut self.desk, now, &mut agenda);
+            self.bus_ended |= !station.forward(&mut self.desk, now, &mut agenda);
+            station.flush(&mut self.desk, now, &mut agenda);
+            agenda.due.extend(station.source.due());
+        }
+        if self.bus_ended || self.stopping && self.stations.iter().all(Station::is_settled) {
+            return Turn::Done;
+        }
+        if agenda.again { Turn::Again } else { Turn::first(agenda.due) }
+    }
+
+    fn stop(&mut self, _now: Instant) {
+        self.stopping = true;
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("stats", &self.desk.stats).finish_non_exhaustive()
+    }
+}
+
+impl Station {
+    fn open(
+        bus: &Bus,
+        device: Device,
+        token: Token,
+        registry: &Registry,
+        now: Instant,
+    ) -> Result<Self, StartError> {
+        let routes = bus.routing().routes().iter();
+        let named = |name: &String| device.backplanes.is_empty() || device.backplanes.contains(name);
+        let names: Vec<&str> = match device.backplanes.as_slice() {
+            [] => routes.clone().map(|route| route.name.as_str()).collect(),
+            some => some.iter().map(String::as_str).collect(),
+        };
+        let publishes = routes.clone().filter(|route| route.publisher_port.is_some() && named(&route.name));
+        let publishers = publishes.map(|route| bus.publisher(&route.name)).collect::<Result<Vec<_>, _>>()?;
+        let mut inbox: Option<Subscriber> = None;
+        for name in names {
+            let receives = bus.routing().get(name).is_none_or(|route| route.subscriber_port.is_some())
+                && !device.to.is_empty();
+            match &inbox {
+                _ if !receives => {}
+                None => inbox = Some(bus.subscriber_of(name, device.to.iter().map(String::as_str))?),
+                Some(inbox) => {
+                    device.to.iter().try_for_each(|topic| inbox.subscribe(name, topic))?;
+                }
+            }
+        }
+        let source = match &device.place {
+            Place::Connect(address) => {
+                Source::Dialer { dialer: Dialer::new(address, token, now), told: false }
+            }
+            Place::Listen(address) => {
+                let mut listener = Listener::bind(address)?;
+                listener.register(registry, token)?;
+                Source::Listener { listener }
+            }
+        };
+        Ok(Self { token, source, topic: device.from, publishers, inbox, connections: Vec::new() })
+    }
+
+    /// Connects to the device, or accepts those that come.
+    fn connect(&mut self, registry: &Registry, next_token: &mut usize, desk: &mut Desk, now: Instant) {
+        match &mut self.source {
+            Source::Dialer { dialer, told } => match dialer.turn(registry, now) {
+                Dialled::Nothing => {}
+                Dialled::Connected(stream) => {
+                    *told = false;
+                    let device = dialer.address();
+                    tracing::info!(device, "connected to a device");
+                    (desk.tell)(&Event::Connected { device });
+                    self.connections.push(Connection::new(
+                        stream,
+                        self.token,
+                        device.to_owned(),
+                        &desk.config,
+                    ));
+                }
+                Dialled::Failed(error) => {
+                    let (device, why) = (dialer.address(), error.to_string());
+                    tracing::info!(device, why, "waiting for a device");
+                    if !std::mem::replace(told, true) {
+                        (desk.tell)(&Event::Waiting { device, why: &why });
+                    }
+                }
+            },
+            Source::Listener { listener } => {
+                while let Accept::Connected(mut stream, address) = listener.accept(now) {
+                    if self.connections.len() >= desk.config.connections {
+                        let limit = desk.config.connections;
+                        desk.complaints.refused.complain(now, |before| {
+                            tracing::warn!(%address, limit, before, "turned a device away: too many are connected");
+                        });
+                        continue;
+                    }
+                    let token = Token(*next_token);
+                    *next_token += 1;
+                    let interest = Interest::READABLE | Interest::WRITABLE;
+                    if let Err(error) = registry.register(&mut stream, token, interest) {
+                        tracing::warn!(%address, %error, "turned a device away");
+                        continue;
+                    }
+                    let device = address.to_string();
+                    tracing::info!(device, "a device has connected");
+                    (desk.tell)(&Event::Connected { device: &device });
+                    self.connections.push(Connection::new(stream, token, device, &desk.config));
+                }
+            }
+        }
+    }
+
+    /// Publishes what the devices send.
+    fn receive(&mut self, stopping: bool, desk: &mut Desk, now: Instant, agenda: &mut Agenda) {
+        let mut n = 0;
+        while let Some(connection) = self.connections.get_mut(n) {
+            let overdue = connection.due().is_some_and(|due| due <= now);
+            let wanted = connection.holds() || !stopping && (connection.readable || overdue);
+            match wanted.then(|| connection.receive(&self.topic, &self.publishers, desk, now)) {
+                Some(Err(end)) => {
+                    self.end(n, &end, desk, now);
+                    continue;
+                }
+                Some(Ok(Reading::More)) => agenda.again = true,
+                Some(Ok(Reading::Held)) => agenda.due.push(now + RETRY),
+                Some(Ok(Reading::Dry)) | None => {}
+            }
+            n += 1;
+        }
+    }
+
+    /// Queues what the bus has for the devices; false when the bus has ended.
+    fn forward(&mut self, desk: &mut Desk, now: Instant, agenda: &mut Agenda) -> bool {
+        let Some(inbox) = &self.inbox else { return true };
+        for _ in 0..BATCH {
+            // Found empty it wakes us again; nobody there to take anything, it keeps the newest.
+            if !self.connections.iter().any(|connection| connection.outgoing.has_room(0)) {
+                return true;
+            }
+            let message = match inbox.try_recv() {
+                Ok(message) => message,
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            };
+            // What came from here does not go back.
+            if message.topic() == self.topic {
+                continue;
+            }
+            match to_device(desk.config.width, message.payload_bytes()) {
+                Ok(frame) => {
+                    for connection in &mut self.connections {
+                        if desk.config.trace_frames {
+                            let (device, payload) = (connection.name.as_str(), &message.payload_bytes()[..]);
+                            (desk.tell)(&Event::Frame { device, came: false, payload });
+                        }
+                        if connection.outgoing.has_room(0) {
+                            connection.outgoing.push(frame.clone(), 1);
+                            continue;
+                        }
+                        desk.stats.slow += 1;
+                        let device = &connection.name;
+                        desk.complaints.slow.complain(now, |before| {
+                            tracing::warn!(
+                                device,
+                                before,
+                                "dropped a message for a device that takes too little"
+                            );
+                        });
+                    }
+                }
+                Err(error) => {
+                    desk.stats.oversize += 1;
+                    let topic = message.topic();
+                    desk.complaints.oversize.complain(now, |before| {
+                        tracing::warn!(topic, %error, before, "dropped a message for devices");
+                    });
+                }
+            }
+        }
+        agenda.again = true;
+        true
+    }
+
+    fn flush(&mut self, desk: &mut Desk, now: Instant, agenda: &mut Agenda) {
+        let mut n = 0;
+        while let Some(connection) = self.connections.get_mut(n) {
+            let waited = !connection.outgoing.is_empty();
+            if let Err(end) = connection.flush(&mut desk.stats) {
+                self.end(n, &end, desk, now);
+                continue;
+            }
+            // There is room again for what stayed in the inbox.
+            agenda.again |= waited
+                && connection.outgoing.is_empty()
+                && self.inbox.as_ref().is_some_and(|i| !i.is_empty());
+            agenda.due.extend(connection.due());
+            n += 1;
+        }
+    }
+
+    fn end(&mut self, n: usize, end: &End, desk: &mut Desk, now: Instant) {
+        self.connections.swap_remove(n).end(end, desk);
+        if let Source::Dialer { dialer, .. } = &mut self.source {
+            dialer.lost(now);
+        }
+    }
+
+    /// Whether nothing is on its way here any more.
+    fn is_settled(&self) -> bool {
+        let waits = self.inbox.as_ref().is_some_and(|inbox| !inbox.is_empty());
+        (!waits || self.connections.is_empty())
+            && self.connections.iter().all(|one| one.outgoing.is_empty() && !one.holds())
+    }
+}

@@ -1,0 +1,246 @@
+//! `multiplane gateway tcp` between a device that Python plays, our backplane and real Banyan components.
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
+use multiplane_bus::{Bus, Publisher, Subscriber};
+use multiplane_tests::clock::{DEADLINE, eventually};
+use multiplane_tests::component;
+use multiplane_tests::hub::{Hub, Kind};
+use multiplane_tests::place::free_port;
+use multiplane_tests::process::Process;
+use multiplane_tests::programs::{multiplane, python};
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+fn device(port: u16, width: &str) -> Process {
+    let mut device = python("device.py", [port.to_string().as_str(), width]);
+    device.after("READY");
+    device
+}
+
+/// The gateway, linked to one backplane.
+fn gateway(hub: &Hub, arguments: &[&str]) -> Process {
+    let [subscriber, publisher] = hub.ports();
+    let mut command = Command::new(multiplane());
+    command.args(["gateway", "tcp", "-s", &subscriber, "-p", &publisher]).args(arguments);
+    Process::start("gateway", &mut command)
+}
+
+/// What stands on the other side of the backplane.
+struct Bench {
+    hub: Hub,
+    bus: Bus,
+    publisher: Publisher,
+    heard: Subscriber,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let hub = Hub::start(Kind::Multiplane, "BP1");
+        let bus = component("bench", [hub.route(["from_pico"])]);
+        let (publisher, heard) = (bus.publisher("BP1").unwrap(), bus.subscriber().unwrap());
+        Self { hub, bus, publisher, heard }
+    }
+
+    /// Waits until what the bus has for the device and what the device sends both pass.
+    fn await_link(&self, device: &mut Process) {
+        self.publisher.wait_for_subscriber("figura", DEADLINE).unwrap();
+        // Nobody tells the device when the gateway's own link to the backplane is live.
+        eventually("a probe arrives", || {
+            device.say("probe");
+            self.heard.recv_timeout(Duration::from_millis(100)).is_ok()
+        });
+    }
+
+    fn publish(&self, numbers: std::ops::Range<u64>) {
+        for n in numbers {
+            self.publisher.publish("figura", &BTreeMap::from([("Led_0", n)])).unwrap();
+        }
+    }
+
+    /// Hears `pico_data` for each number, in order; probes are passed over.
+    fn hear(&self, numbers: std::ops::Range<u64>) {
+        for n in numbers {
+            assert_eq!(self.next(), n);
+        }
+    }
+
+    fn next(&self) -> u64 {
+        loop {
+            let message = self.heard.recv_timeout(DEADLINE).expect("a message of the device");
+            assert_eq!(message.topic(), "from_pico");
+            let payload = message.payload().unwrap();
+            if let Ok(number) = payload.get("pico_data") {
+                return number.as_u64().unwrap();
+            }
+        }
+    }
+}
+
+/// Ends the gateway and takes its last words.
+fn ended(mut gateway: Process) -> String {
+    gateway.interrupt();
+    let words = gateway.after("stderr: from devices ");
+    assert!(gateway.exit().success(), "{gateway}");
+    words
+}
+
+#[test]
+#[ignore = "needs python-banyan: tests/run"]
+fn a_device_and_a_banyan_component_talk_with_the_defaults() {
+    let hub = Hub::start(Kind::Multiplane, "BP1");
+    let [subscriber, publisher] = hub.ports();
+    let mut component = python("component.py", [subscriber.as_str(), &publisher, "from_pico"]);
+    component.after("READY");
+    let port = free_port();
+    let mut gateway = gateway(&hub, &["-a", "127.0.0.1", "-n", &port.to_string()]);
+    gateway.line("waiting", |line| line.starts_with("Waiting to connect to the server"));
+    let mut device = device(port, "1");
+    gateway.line("connected", |line| line == format!("Successfully connected to: 127.0.0.1:{port}"));
+    device.after("CONNECTED");
+    device.say("raw 0c81a97069636f5f6461746107");
+    assert_eq!(component.after("HEARD "), r#"from_pico {"pico_data": 7}"#);
+    component.say(r#"figura {"Led_0": 1}"#);
+    device.say("any");
+    assert_eq!(device.after("HEARD "), "{'Led_0': 1}");
+    assert_eq!(ended(gateway), "1, to devices 1");
+}
+
+#[test]
+#[ignore = "needs Python: tests/run"]
+fn ten_thousand_each_way_in_order() {
+    for width in ["1", "2", "4"] {
+        let bench = Bench::new();
+        let port = free_port();
+        let mut device = device(port, width);
+        let gateway =
+            gateway(&bench.hub, &["-a", "127.0.0.1", "-n", &port.to_string(), "--length-bytes", width]);
+        device.after("CONNECTED");
+        bench.await_link(&mut device);
+        device.say("send 0 10000");
+        bench.publish(0..10_000);
+        bench.hear(0..10_000);
+        device.say("hear Led_0 0 10000");
+        device.after("HEARD");
+        drop(gateway);
+    }
+}
+
+#[test]
+#[ignore = "needs Python: tests/run"]
+fn the_device_and_the_backplane_come_and_go() {
+    let mut bench = Bench::new();
+    let port = free_port();
+    let mut first = device(port, "1");
+    let mut gateway = gateway(&bench.hub, &["-a", "127.0.0.1", "-n", &port.to_string()]);
+    first.after("CONNECTED");
+    bench.await_link(&mut first);
+    first.say("send 0 100");
+    bench.hear(0..100);
+
+    first.kill();
+    gateway.line("the end of the device", |line| line.starts_with("Lost 127.0.0.1"));
+    // What is published while it is away waits for it.
+    bench.publish(0..500);
+    let mut second = device(port, "1");
+    second.say("hear Led_0 0 500");
+    second.after("HEARD");
+    second.say("send 100 200");
+    bench.hear(100..200);
+
+    bench.hub.kill();
+    bench.hub.restart();
+    bench.await_link(&mut second);
+    second.say("send 200 10200");
+    bench.hear(200..10_200);
+    bench.publish(500..1500);
+    second.say("hear Led_0 500 1500");
+    second.after("HEARD");
+    drop(bench.bus);
+}
+
+/// Each case ends as the table says, and the next message passes all the same.
+#[test]
+#[ignore = "needs Python: tests/run"]
+fn what_is_wrong_is_counted_and_the_gateway_lives() {
+    let bench = Bench::new();
+    let port = free_port();
+    let mut device = device(port, "1");
+    let mut gateway = gateway(
+        &bench.hub,
+        &["-a", "127.0.0.1", "-n", &port.to_string(), "--frame-timeout", "0.3", "--trace-frames"],
+    );
+    device.after("CONNECTED");
+    bench.await_link(&mut device);
+
+    // Cut anywhere, and several in a segment.
+    for part in ["0c", "81a9", "7069636f5f646174610000", "0c81a97069636f5f6461746101"] {
+        device.say(&format!("raw {part}"));
+    }
+    bench.hear(0..2);
+    // 255 bytes are the most; longer ones never reach the device.
+    for length in [253, 254, 254] {
+        bench.publisher.publish("figura", &"x".repeat(length)).unwrap();
+    }
+    bench.publish(0..1);
+    device.say("any");
+    assert!(device.after("HEARD ").starts_with("xxx"));
+    device.say("hear Led_0 0 1");
+    device.after("HEARD");
+    gateway.line("a word about it", |line| line.contains("dropped a message for devices"));
+    // A length that promises what never comes.
+    device.say("raw 05a161");
+    gateway.line("its bytes", |line| {
+        line.contains("!! 3 bytes of a payload had come") && line.ends_with("05 a1 61")
+    });
+    gateway.line("the end", |line| line.starts_with("Lost 127.0.0.1"));
+    device.after("GONE");
+    device.after("CONNECTED");
+    // A hang-up inside of a payload, and one between two.
+    device.say("raw 05a161");
+    device.say("hang_up");
+    gateway.line("the end", |line| line.starts_with("Lost") && line.contains("inside of a payload"));
+    device.after("CONNECTED");
+    device.say("hang_up");
+    gateway.line("the end", |line| line.starts_with("Lost") && line.contains("it hung up"));
+    device.after("CONNECTED");
+
+    device.say("send 2 3");
+    bench.hear(2..3);
+    let words = ended(gateway);
+    for part in ["too long for the length field 2", "empty payloads dropped 1", "payloads cut off 2"] {
+        assert!(words.contains(part), "{words}");
+    }
+}
+
+#[test]
+#[ignore = "needs Python: tests/run"]
+fn devices_that_connect_and_devices_with_topics_of_their_own() {
+    let hub = Hub::start(Kind::Multiplane, "BP1");
+    let bus = component("bench", [hub.route(["door", "from_pico"])]);
+    let (publisher, heard) = (bus.publisher("BP1").unwrap(), bus.subscriber().unwrap());
+    let port = free_port();
+    let mut door = device(port, "1");
+    let mut gateway =
+        gateway(&hub, &["--listen", "0", "--device", &format!("127.0.0.1:{port},from=door,to=lock")]);
+    let listening = gateway.after("Listening for devices at 127.0.0.1:");
+    let mut clients = [1, 2].map(|_| python("device.py", [listening.as_str(), "1", "connect"]));
+    for client in clients.iter_mut().chain([&mut door]) {
+        client.after("CONNECTED");
+    }
+    for topic in ["figura", "lock"] {
+        publisher.wait_for_subscriber(topic, DEADLINE).unwrap();
+    }
+    publisher.publish("figura", &1).unwrap();
+    publisher.publish("lock", &2).unwrap();
+    for (device, expected) in clients.iter_mut().zip(["1", "1"]).chain([(&mut door, "2")]) {
+        device.say("any");
+        assert_eq!(device.after("HEARD "), expected);
+    }
+    for (device, topic) in clients.iter_mut().zip(["from_pico", "from_pico"]).chain([(&mut door, "door")]) {
+        eventually("a probe arrives", || {
+            device.say("probe");
+            heard.recv_timeout(Duration::from_millis(100)).is_ok_and(|message| message.topic() == topic)
+        });
+    }
+}
