@@ -52,6 +52,7 @@ static SYSTEMS: &[&System] = &[
     &base_stream::UNIX,
     &local::eventfd::BASE,
     &local::memory::BASE,
+    &local::multiplane::LOCAL,
     &local::crossbeam::SINGLE,
     &local::crossbeam::BATCHED,
     &banyan::BANYAN,

@@ -13,6 +13,7 @@ pub(super) mod eventfd;
 #[cfg(feature = "local-peers")]
 pub(super) mod flume;
 pub(super) mod memory;
+pub(super) mod multiplane;
 #[cfg(feature = "local-peers")]
 pub(super) mod tokio;
 

@@ -14,6 +14,7 @@
 
 mod atomic;
 pub mod broadcast;
+mod fence;
 pub mod queue;
 mod ready;
 pub mod stream;

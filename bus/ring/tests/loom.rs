@@ -2,6 +2,9 @@
 //! multiplane-ring --test loom --release`.
 #![cfg(loom)]
 
+#[path = "loom/broadcast.rs"]
+mod broadcast;
+
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;

@@ -13,7 +13,7 @@ use std::time::Duration;
 ///
 /// Messages of one handle used by one thread arrive in the order of the calls. `publish` waits for room, `try_publish`
 /// never waits, `publish_timeout` waits so long. What is published while nobody subscribes is gone.
-pub struct PublishTo<T = Message> {
+pub struct PublishTo<T: Carried = Message> {
     name: Arc<str>,
     sender: Sender<T>,
 }
@@ -100,13 +100,13 @@ impl<T> From<Refused<T>> for PublishError<T> {
     }
 }
 
-impl<T> Clone for PublishTo<T> {
+impl<T: Carried> Clone for PublishTo<T> {
     fn clone(&self) -> Self {
         Self { name: self.name.clone(), sender: self.sender.clone() }
     }
 }
 
-impl<T> fmt::Debug for PublishTo<T> {
+impl<T: Carried> fmt::Debug for PublishTo<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PublishTo").field("backplane", &self.name).finish_non_exhaustive()
     }

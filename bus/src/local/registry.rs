@@ -22,7 +22,7 @@ fn names() -> MutexGuard<'static, BTreeMap<Arc<str>, Entry>> {
 }
 
 /// A backplane as its handles see it.
-pub(super) struct Found<T> {
+pub(super) struct Found<T: Carried> {
     pub(super) name: Arc<str>,
     pub(super) sender: Sender<T>,
 }

@@ -148,7 +148,7 @@ impl<T: Carried> SubscribeTo<T> {
     }
 }
 
-impl<T: Carried + Clone> SubscribeTo<T> {
+impl<T: Carried> SubscribeTo<T> {
     /// The next message, waiting for it.
     ///
     /// # Errors
@@ -216,7 +216,7 @@ pub struct Drain<'a, T: Carried> {
     subscriber: &'a mut SubscribeTo<T>,
 }
 
-impl<T: Carried + Clone> Iterator for Drain<'_, T> {
+impl<T: Carried> Iterator for Drain<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -230,7 +230,7 @@ pub struct Iter<'a, T: Carried> {
     subscriber: &'a mut SubscribeTo<T>,
 }
 
-impl<T: Carried + Clone> Iterator for Iter<'_, T> {
+impl<T: Carried> Iterator for Iter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -238,7 +238,7 @@ impl<T: Carried + Clone> Iterator for Iter<'_, T> {
     }
 }
 
-impl<'a, T: Carried + Clone> IntoIterator for &'a mut SubscribeTo<T> {
+impl<'a, T: Carried> IntoIterator for &'a mut SubscribeTo<T> {
     type Item = T;
     type IntoIter = Iter<'a, T>;
 

@@ -1,14 +1,58 @@
-//! A bounded ring that many threads publish into and from which every receiver gets everything.
+//! A bounded ring that many threads publish into and from which every receiver gets everything, without a copy and
+//! without a lock: what a message costs its publisher does not depend on how many receive.
+//!
+//! # How
+//! Messages are numbered; message `n` lies in slot `n` modulo their count. Numbers below `limit` may be claimed: their
+//! slots are empty. A publisher *claims* the next number by moving `tail`, *puts* the message into its slot, and
+//! *publishes* it by storing the slot's turn. Each receiver has a *cursor*, the number that it reads next; it looks at the
+//! turn of that slot only, reads the message in place, and moves its cursor once per batch.
+//!
+//! When `tail` has reached `limit`, a publisher *makes room*: under the lock of the `members` it takes the messages out
+//! that all cursors have passed, and raises `limit` by as many. So the other publishers do not look at cursors at all, and
+//! this one does once for many messages.
+//!
+//! What a slow receiver holds up there is a policy. Under [`OnLag::Block`] publishers wait for it. Under
+//! [`OnLag::Skip`] whoever makes room changes a cursor that is in the way to *lapped*, with a compare-and-swap, and forgets
+//! it; the receiver finds out when it wants to read, comes back at the oldest message, and knows from the numbers
+//! what it missed. A receiver that reads says so in its cursor, also with a compare-and-swap, and is then waited for: so
+//! it takes copies, few at a time, and only then shows them to its owner.
+//!
+//! # Why nobody touches a message that is not his
+//! - A claim is one compare-and-swap of `tail`, so each number has one publisher.
+//! - A slot below `limit` is empty, and that happens before the claim: messages are taken out before `limit` is stored with
+//!   `Release`, and a publisher loads it with `Acquire` before it claims.
+//! - A message is taken out only when it is published, and all cursors have passed it: receivers store their cursors with
+//!   `Release` after they have read, and who makes room loads them with `Acquire`. One that attaches begins at `tail`, under
+//!   the same lock, so it wants nothing that was taken out before.
+//! - Under `Skip` the same holds for a receiver that reads; one that does not and is lapped reads nothing until it
+//!   has come back under the lock.
+//!
+//! # Sleeping
+//! Who sleeps says so before it looks once more, who publishes looks for sleepers after it has published, and
+//! there are fences between. Publishers who wait for room sleep until the slowest cursor has passed a good part of the
+//! ring, and look every now and then whether there is any room at all.
+
+mod event;
+mod members;
+mod receiver;
+mod slots;
+
+pub use receiver::Receiver;
 
 use crate::Wait;
-use std::collections::{BTreeMap, VecDeque};
+use crate::atomic::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, yield_now};
+use crossbeam_utils::CachePadded;
+use event::Event;
+use members::Members;
+use slots::Slots;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a ring can carry: its size counts against the ring's bound in bytes.
-pub trait Carried: Send + Sync + 'static {
-    /// The memory that it keeps alive, besides itself.
+/// What a ring can carry. Cloning should be cheap, say by reference; dropping must not use the ring.
+pub trait Carried: Clone + Send + Sync + 'static {
+    /// The memory that it keeps alive, besides itself: counts against the ring's bound in bytes. Always the same
+    /// for one value.
     fn bytes(&self) -> usize {
         0
     }
@@ -29,7 +73,8 @@ pub enum OnLag {
 pub struct Options {
     /// Messages; rounded up to a power of two.
     pub slots: usize,
-    /// Bytes of all messages together, besides one message of any size.
+    /// Bytes: of small messages together, and of large ones together, besides one of any size. Large is what has more
+    /// than its share, which is this divided by the slots.
     pub bytes: usize,
     /// What happens when a receiver is a whole ring behind.
     pub on_lag: OnLag,
@@ -55,282 +100,365 @@ pub enum Nothing {
     Ended,
 }
 
-type Hook = Arc<dyn Fn() + Send + Sync>;
+/// In `tail`: no number will be claimed any more.
+const CLOSED: u64 = 1 << 63;
 
-struct State<T> {
-    queue: VecDeque<T>,
-    bytes: usize,
-    first: u64,
-    cursors: BTreeMap<u64, u64>,
-    armed: BTreeMap<u64, Hook>,
-    next_id: u64,
-    closed: bool,
+/// After so long a publisher that waits for much room takes what there is.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// What publishers write.
+struct Claims {
+    /// The next number, perhaps with [`CLOSED`].
+    tail: AtomicU64,
+    /// Numbers below it may be claimed.
+    limit: AtomicU64,
 }
 
 struct Shared<T> {
     options: Options,
-    state: Mutex<State<T>>,
-    changed: Condvar,
+    /// A message of more bytes is large.
+    large_from: usize,
+    slots: Slots<T>,
+    closed: AtomicBool,
+    claims: CachePadded<Claims>,
+    /// Bytes of the large messages that are in the ring or about to be.
+    large_bytes: CachePadded<AtomicUsize>,
+    members: Mutex<Members>,
+    /// Something was published, or the ring was closed.
+    news: Event,
+    /// A cursor has risen, a receiver is gone, or the ring was closed.
+    room: Event,
 }
 
-impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn notify(&self, mut state: MutexGuard<'_, State<T>>) {
-        let armed = std::mem::take(&mut state.armed);
-        drop(state);
-        self.changed.notify_all();
-        armed.values().for_each(|hook| hook());
-    }
+/// What came of making room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Made,
+    /// A receiver has to take something first.
+    Lagging,
+    /// Another thread is about to finish what it does.
+    Busy,
+    Closed,
 }
 
-impl<T: Carried> State<T> {
-    fn last(&self) -> u64 {
-        self.first + self.queue.len() as u64
+impl<T: Carried> Shared<T> {
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pop(&mut self) {
-        if let Some(oldest) = self.queue.pop_front() {
-            self.bytes -= oldest.bytes();
-            self.first += 1;
+    fn tail(&self) -> u64 {
+        self.claims.tail.load(Ordering::Acquire) & !CLOSED
+    }
+
+    fn is_large(&self, bytes: usize) -> bool {
+        bytes > self.large_from
+    }
+
+    /// Claims the next number, if there is a place for it.
+    #[inline]
+    fn claim(&self) -> Result<u64, Room> {
+        let claims = &*self.claims;
+        let mut tail = claims.tail.load(Ordering::Relaxed);
+        loop {
+            // A closed tail is beyond every limit.
+            if tail >= claims.limit.load(Ordering::Acquire) {
+                if tail & CLOSED != 0 {
+                    return Err(Room::Closed);
+                }
+                let has_room = || claims.tail.load(Ordering::Relaxed) < claims.limit.load(Ordering::Relaxed);
+                match self.make_room(has_room) {
+                    Room::Made => tail = claims.tail.load(Ordering::Relaxed),
+                    none => return Err(none),
+                }
+                continue;
+            }
+            match claims.tail.compare_exchange_weak(tail, tail + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(number) => return Ok(number),
+                Err(moved) => tail = moved,
+            }
         }
     }
 
-    fn release(&mut self) {
-        let slowest = self.cursors.values().copied().min().unwrap_or(self.last());
-        while self.first < slowest {
-            self.pop();
+    /// Keeps `bytes` for a large message, if there is room for them.
+    #[cold]
+    fn reserve(&self, bytes: usize) -> Result<(), Room> {
+        let fits = |held: usize| held == 0 || held.saturating_add(bytes) <= self.options.bytes;
+        let mut held = self.large_bytes.load(Ordering::Relaxed);
+        loop {
+            if self.claims.tail.load(Ordering::Relaxed) & CLOSED != 0 {
+                return Err(Room::Closed);
+            }
+            if !fits(held) {
+                match self.make_room(|| fits(self.large_bytes.load(Ordering::Relaxed))) {
+                    Room::Made => held = self.large_bytes.load(Ordering::Relaxed),
+                    none => return Err(none),
+                }
+                continue;
+            }
+            let more = held.saturating_add(bytes);
+            match self.large_bytes.compare_exchange(held, more, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(other) => held = other,
+            }
+        }
+    }
+
+    /// Publishes `message` if there is room.
+    #[inline]
+    #[allow(unsafe_code)]
+    fn offer(&self, message: T) -> Result<(), (Room, T)> {
+        let bytes = message.bytes();
+        if self.is_large(bytes)
+            && let Err(room) = self.reserve(bytes)
+        {
+            return Err((room, message));
+        }
+        match self.claim() {
+            Ok(number) => {
+                // SAFETY: `claim` gives each number once, and only below `limit`: the place is empty, and was so before
+                // `limit` was stored.
+                unsafe { self.slots.put(number, message) };
+                self.news.happened();
+                Ok(())
+            }
+            Err(room) => {
+                if self.is_large(bytes) {
+                    self.large_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                }
+                Err((room, message))
+            }
+        }
+    }
+
+    /// Takes out what all receivers have passed, laps who lags if that is the policy, unless there is `enough` already.
+    #[cold]
+    #[allow(unsafe_code)]
+    fn make_room(&self, enough: impl Fn() -> bool) -> Room {
+        let mut members = self.members();
+        if enough() {
+            return Room::Made;
+        }
+        let (head, tail) = (members.head, self.tail());
+        let end = match self.options.on_lag {
+            OnLag::Block => members.slowest(tail),
+            OnLag::Skip => members.lap(tail.min(head + (self.slots.count() / 8).max(1)), tail),
+        };
+        while members.head < end && self.slots.is_published(members.head) {
+            let number = members.head;
+            // First: a message whose drop panics is not dropped again.
+            members.head += 1;
+            // SAFETY: it is published and, being before `end`, passed by all cursors, whose loads in `slowest` acquire what
+            // the receivers did; whoever attaches or comes back does so under this lock, at or after `head`. `head`
+            // rises under this lock, so nobody takes it twice.
+            let message = unsafe { self.slots.take(number) };
+            let bytes = message.bytes();
+            if self.is_large(bytes) {
+                self.large_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
+        }
+        self.claims.limit.store(members.head + self.slots.count(), Ordering::Release);
+        match (members.head > head, self.options.on_lag) {
+            (true, _) => Room::Made,
+            (false, OnLag::Block) if end == head && head < tail => Room::Lagging,
+            (false, _) => Room::Busy,
+        }
+    }
+
+    /// Sleeps until it is worth trying to make room, or until `deadline`.
+    fn wait_for_room(&self, large: bool, deadline: Option<Instant>, now: impl Fn() -> Instant) {
+        // To be woken for each place would cost more than all else. But whoever takes one message and then waits for the
+        // publisher must not wait for ever either.
+        let head = self.members().head;
+        let wanted = if large { head + 1 } else { head + (self.slots.count() / 4).max(1) };
+        let look_again = now() + PATIENCE;
+        let until = deadline.map_or(look_again, |deadline| deadline.min(look_again));
+        let is_ready = || self.closed.load(Ordering::Acquire) || self.members().slowest(u64::MAX) >= wanted;
+        self.room.wait(wanted, is_ready, Some(until), now);
+    }
+
+    fn close(&self) {
+        self.claims.tail.fetch_or(CLOSED, Ordering::AcqRel);
+        self.closed.store(true, Ordering::Release);
+        self.news.happened();
+        self.room.wake();
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        let members = self.members.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let tail = self.claims.tail.load(Ordering::Relaxed) & !CLOSED;
+        for number in members.head..tail {
+            if self.slots.is_published(number) {
+                // SAFETY: published, not taken as it is not before `head`, and nobody else is left.
+                drop(unsafe { self.slots.take(number) });
+            }
         }
     }
 }
 
 /// The end that publishes.
-pub struct Sender<T> {
+pub struct Sender<T: Carried> {
     shared: Arc<Shared<T>>,
 }
 
 /// A ring that nobody receives from yet.
 #[must_use]
 pub fn broadcast<T: Carried>(options: Options) -> Sender<T> {
-    let state = State {
-        queue: VecDeque::new(),
-        bytes: 0,
-        first: 0,
-        cursors: BTreeMap::new(),
-        armed: BTreeMap::new(),
-        next_id: 0,
-        closed: false,
+    let slots = Slots::new(options.slots.next_power_of_two());
+    let count = slots.count();
+    let claims = Claims { tail: AtomicU64::new(0), limit: AtomicU64::new(count) };
+    let shared = Shared {
+        options,
+        large_from: options.bytes / count as usize,
+        slots,
+        closed: AtomicBool::new(false),
+        claims: CachePadded::new(claims),
+        large_bytes: CachePadded::new(AtomicUsize::new(0)),
+        members: Mutex::new(Members::default()),
+        news: Event::new(),
+        room: Event::new(),
     };
-    Sender { shared: Arc::new(Shared { options, state: Mutex::new(state), changed: Condvar::new() }) }
+    Sender { shared: Arc::new(shared) }
 }
 
 impl<T: Carried> Sender<T> {
     /// Publishes `message` if there is room now.
     ///
     /// # Errors
-    /// [`Refused`], with the message.
+    /// [`Refused`], with the message. Under [`OnLag::Skip`] it is never full, but for the moment in which another thread
+    /// is at work in the last place.
+    #[inline]
     pub fn try_send(&self, message: T) -> Result<(), Refused<T>> {
-        let options = &self.shared.options;
-        let mut state = self.shared.lock();
-        if state.closed {
-            return Err(Refused::Closed(message));
-        }
-        let bytes = message.bytes();
-        while state.queue.len() >= options.slots
-            || (!state.queue.is_empty() && state.bytes + bytes > options.bytes)
-        {
-            if options.on_lag == OnLag::Block && state.cursors.values().any(|at| *at == state.first) {
-                return Err(Refused::Full(message));
-            }
-            state.pop();
-        }
-        state.bytes += bytes;
-        state.queue.push_back(message);
-        self.shared.notify(state);
-        Ok(())
+        self.shared.offer(message).map_err(|(room, message)| match room {
+            Room::Closed => Refused::Closed(message),
+            _ => Refused::Full(message),
+        })
     }
 
     /// Publishes `message`, waiting for room, at most until `deadline`.
     ///
     /// # Errors
     /// [`Refused`], with the message; [`Refused::Full`] only at the deadline.
+    #[inline]
     pub fn send(
         &self,
+        message: T,
+        deadline: Option<Instant>,
+        now: impl Fn() -> Instant,
+    ) -> Result<(), Refused<T>> {
+        match self.shared.offer(message) {
+            Ok(()) => Ok(()),
+            Err((room, message)) => self.send_later(room, message, deadline, now),
+        }
+    }
+
+    #[cold]
+    fn send_later(
+        &self,
+        mut room: Room,
         mut message: T,
         deadline: Option<Instant>,
         now: impl Fn() -> Instant,
     ) -> Result<(), Refused<T>> {
+        let mut pause = Pause::new(self.shared.options.wait);
         loop {
-            match self.try_send(message) {
-                Err(Refused::Full(back)) => message = back,
-                other => return other,
-            }
-            let left = deadline.map_or(Duration::from_millis(1), |deadline| {
-                deadline.saturating_duration_since(now()).min(Duration::from_millis(1))
-            });
-            if left.is_zero() {
+            if room == Room::Closed {
+                return Err(Refused::Closed(message));
+            } else if deadline.is_some_and(|deadline| now() >= deadline) {
                 return Err(Refused::Full(message));
             }
-            drop(self.shared.changed.wait_timeout(self.shared.lock(), left));
+            if !pause.again(&now) {
+                match room {
+                    Room::Lagging => {
+                        let large = self.shared.is_large(message.bytes());
+                        self.shared.wait_for_room(large, deadline, &now);
+                    }
+                    _ => yield_now(),
+                }
+            }
+            match self.shared.offer(message) {
+                Ok(()) => return Ok(()),
+                Err((still, back)) => (room, message) = (still, back),
+            }
         }
     }
 
     /// A receiver of everything that is published from now on.
     #[must_use]
     pub fn attach(&self) -> Receiver<T> {
-        let mut state = self.shared.lock();
-        let id = state.next_id;
-        state.next_id += 1;
-        let next = state.last();
-        state.cursors.insert(id, next);
-        drop(state);
-        Receiver { shared: self.shared.clone(), id, next, missed: 0, received: 0, hook: None }
+        Receiver::attach(self.shared.clone())
     }
 
     /// No more messages: publishers hear that it is closed, receivers get what is there and then hear the end.
     pub fn close(&self) {
-        let mut state = self.shared.lock();
-        state.closed = true;
-        self.shared.notify(state);
+        self.shared.close();
     }
 
     /// Messages taken so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
-        self.shared.lock().last()
+        self.shared.tail()
     }
 
     /// Receivers attached now.
     #[must_use]
     pub fn receivers(&self) -> usize {
-        self.shared.lock().cursors.len()
+        self.shared.members().count()
     }
 }
 
-impl<T> Clone for Sender<T> {
+impl<T: Carried> Clone for Sender<T> {
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone() }
     }
 }
 
-impl<T> fmt::Debug for Sender<T> {
+impl<T: Carried> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").field("options", &self.shared.options).finish_non_exhaustive()
     }
 }
 
-/// The end that receives: gets everything that is published after it was attached, in order.
-pub struct Receiver<T: Carried> {
-    shared: Arc<Shared<T>>,
-    id: u64,
-    next: u64,
-    received: u64,
-    missed: u64,
-    hook: Option<Hook>,
+/// Looking again and again before one sleeps.
+struct Pause {
+    wait: Wait,
+    #[cfg(not(loom))]
+    backoff: crossbeam_utils::Backoff,
+    since: Option<Instant>,
 }
 
-impl<T: Carried> Receiver<T> {
-    /// Shows what is there, at most so many, to `see`, in place; how many there were.
-    ///
-    /// # Errors
-    /// [`Nothing`].
-    pub fn take(&mut self, most: usize, mut see: impl FnMut(&T)) -> Result<usize, Nothing> {
-        let mut state = self.shared.lock();
-        if self.next < state.first {
-            self.missed += state.first - self.next;
-            self.next = state.first;
+impl Pause {
+    fn new(wait: Wait) -> Self {
+        Self {
+            wait,
+            #[cfg(not(loom))]
+            backoff: crossbeam_utils::Backoff::new(),
+            since: None,
         }
-        let taken = state.queue.iter().skip((self.next - state.first) as usize).take(most);
-        let mut count = 0;
-        for message in taken {
-            see(message);
-            count += 1;
-        }
-        self.next += count;
-        self.received += count;
-        let (id, next) = (self.id, self.next);
-        state.cursors.insert(id, next);
-        state.release();
-        if count == 0 {
-            return Err(if state.closed { Nothing::Ended } else { Nothing::Yet });
-        }
-        self.shared.notify(state);
-        Ok(count as usize)
     }
 
-    /// Waits until there is something to take or the end is known; `false` when it was `deadline` first.
-    pub fn wait(&mut self, deadline: Option<Instant>, now: impl Fn() -> Instant) -> bool {
-        let mut state = self.shared.lock();
-        while state.last() <= self.next && !state.closed {
-            match deadline.map(|deadline| deadline.saturating_duration_since(now())) {
-                Some(Duration::ZERO) => return false,
-                Some(left) => {
-                    let waited = self.shared.changed.wait_timeout(state, left);
-                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
-                None => state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+    /// Waits a moment; `false` if it is time to sleep.
+    #[cfg(not(loom))]
+    fn again(&mut self, now: impl Fn() -> Instant) -> bool {
+        let goes_on = match self.wait {
+            Wait::Block => !self.backoff.is_completed(),
+            Wait::Spin { before_block } => {
+                let now = now();
+                now.duration_since(*self.since.get_or_insert(now)) < before_block
             }
+        };
+        if goes_on {
+            self.backoff.snooze();
         }
-        true
+        goes_on
     }
 
-    /// What [`arm`](Self::arm) asks to be called.
-    pub fn set_hook(&mut self, hook: impl Fn() + Send + Sync + 'static) {
-        self.hook = Some(Arc::new(hook));
-    }
-
-    /// Asks for one call of the hook when there is something to take or the end is known. `false` if that is so
-    /// already: then the hook will not be called for it.
-    pub fn arm(&mut self) -> bool {
-        let mut state = self.shared.lock();
-        if state.last() > self.next || state.closed {
-            return false;
-        }
-        if let Some(hook) = &self.hook {
-            state.armed.insert(self.id, hook.clone());
-        }
-        true
-    }
-
-    /// Messages taken so far.
-    #[must_use]
-    pub fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// Messages that came after it was attached and that it will never get, as far as it has got.
-    #[must_use]
-    pub fn missed(&self) -> u64 {
-        self.missed
-    }
-
-    /// Messages that wait for it, the missed ones included.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        (self.shared.lock().last() - self.next) as usize
-    }
-
-    /// Whether nothing waits for it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl<T: Carried> Drop for Receiver<T> {
-    fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.cursors.remove(&self.id);
-        state.armed.remove(&self.id);
-        state.release();
-        self.shared.notify(state);
-    }
-}
-
-impl<T: Carried> fmt::Debug for Receiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").field("received", &self.received).finish_non_exhaustive()
+    /// What is explored is sleeping.
+    #[cfg(loom)]
+    fn again(&mut self, _: impl Fn() -> Instant) -> bool {
+        let _ = (self.wait, self.since);
+        false
     }
 }

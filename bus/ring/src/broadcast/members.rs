@@ -1,0 +1,101 @@
+//! Who receives from a ring, and how far each has got.
+
+use crate::atomic::{AtomicU64, Ordering};
+use crossbeam_utils::CachePadded;
+use std::sync::Arc;
+
+/// How far a receiver has got: twice the number of the next message, plus one while it reads under
+/// [`Skip`](super::OnLag::Skip); or [`LAPPED`].
+pub(super) struct Cursor(CachePadded<AtomicU64>);
+
+/// The receiver was too slow and is out of the race: publishers take no notice of it until it comes back.
+const LAPPED: u64 = u64::MAX;
+
+const READS: u64 = 1;
+
+impl Cursor {
+    fn new(next: u64) -> Self {
+        Self(CachePadded::new(AtomicU64::new(next << 1)))
+    }
+
+    /// Everything before `next` has been read.
+    #[inline]
+    pub(super) fn set(&self, next: u64) {
+        self.0.store(next << 1, Ordering::Release);
+    }
+
+    /// Everything before this has been read. Not of one that is lapped.
+    #[inline]
+    fn next(&self) -> u64 {
+        self.0.load(Ordering::Acquire) >> 1
+    }
+
+    /// The owner begins to read at `next`; `false` if it was lapped.
+    pub(super) fn begin(&self, next: u64) -> bool {
+        let reads = next << 1 | READS;
+        self.0.compare_exchange(next << 1, reads, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    pub(super) fn is_lapped(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == LAPPED
+    }
+
+    /// Takes it out of the race if it is before `target` and does not read just now.
+    fn lap(&self, target: u64) -> bool {
+        let at = self.0.load(Ordering::Acquire);
+        at >> 1 < target
+            && at & READS == 0
+            && self.0.compare_exchange(at, LAPPED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// All receivers of a ring, and where it begins.
+#[derive(Default)]
+pub(super) struct Members {
+    /// The oldest message that is still in its place.
+    pub(super) head: u64,
+    racing: Vec<Arc<Cursor>>,
+    lapped: usize,
+}
+
+impl Members {
+    pub(super) fn attach(&mut self, next: u64) -> Arc<Cursor> {
+        let cursor = Arc::new(Cursor::new(next));
+        self.racing.push(cursor.clone());
+        cursor
+    }
+
+    pub(super) fn detach(&mut self, cursor: &Arc<Cursor>) {
+        if cursor.is_lapped() {
+            self.lapped -= 1;
+        } else {
+            self.racing.retain(|other| !Arc::ptr_eq(other, cursor));
+        }
+    }
+
+    /// Brings one that was lapped back, at the oldest message, reading; where that is.
+    pub(super) fn rejoin(&mut self, cursor: &Arc<Cursor>) -> u64 {
+        cursor.0.store(self.head << 1 | READS, Ordering::Relaxed);
+        self.lapped -= 1;
+        self.racing.push(cursor.clone());
+        self.head
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.racing.len() + self.lapped
+    }
+
+    /// How far the slowest has got, or else `tail`.
+    pub(super) fn slowest(&self, tail: u64) -> u64 {
+        self.racing.iter().map(|cursor| cursor.next()).min().unwrap_or(tail).min(tail)
+    }
+
+    /// Laps whoever is before `target`; how far the slowest has got of those that still race. Those that are lapped
+    /// will want what is not older than `target`.
+    pub(super) fn lap(&mut self, target: u64, tail: u64) -> u64 {
+        let before = self.racing.len();
+        self.racing.retain(|cursor| !cursor.lap(target));
+        self.lapped += before - self.racing.len();
+        self.slowest(if self.lapped > 0 { target } else { tail })
+    }
+}
