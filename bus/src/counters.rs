@@ -128,6 +128,13 @@ impl Dropped {
 }
 
 impl Counters {
+    /// A message of so many bytes has arrived.
+    #[inline]
+    pub(crate) fn note_received(&self, bytes: usize) {
+        self.received.add(1);
+        self.received_bytes.add(bytes as u64);
+    }
+
     pub(crate) fn snapshot(
         &self,
         backplane: BackplaneId,

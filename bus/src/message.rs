@@ -102,6 +102,12 @@ impl<'a> Message<'a> {
         Self { backplane, topic, payload, trailer }
     }
 
+    /// Becomes the next message of the same topic.
+    #[inline]
+    pub(crate) fn set_payload(&mut self, payload: &'a [u8]) {
+        self.payload = payload;
+    }
+
     /// The backplane that it came by.
     #[must_use]
     pub fn backplane(&self) -> BackplaneId {

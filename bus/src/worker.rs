@@ -25,7 +25,7 @@ pub(crate) use receiving::SubscriberLink;
 
 use crate::error::{BusError, DeadLink};
 use crate::io::Outlet;
-use crate::message::Arena;
+use crate::message::{Arena, Message};
 use crate::outbox::Outbox;
 use crate::shared::{BusShared, WorkerShared};
 use command::Ended;
@@ -35,6 +35,7 @@ use multiplane_core::Budget;
 use multiplane_ring::Wait;
 use multiplane_ring::queue::{Receiver, Sender};
 use receiving::{Arrival, Inboxes, MAIN};
+use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -329,12 +330,13 @@ impl Worker {
     }
 
     fn drain_link(&mut self, slot: usize, now: Instant) -> bool {
-        for received in 0..self.batch {
-            match self.subscribers[slot].receive(now) {
+        let mut received = 0;
+        while received < self.batch {
+            received += match self.subscribers[slot].receive(now) {
                 Arrival::Empty => return received > 0,
-                Arrival::Nobody => {}
-                Arrival::For(receivers) => self.deliver(slot, receivers, now),
-            }
+                Arrival::Nobody => 1,
+                Arrival::For(receivers) => self.deliver(slot, receivers, self.batch - received, now),
+            };
             if !self.may_drain(slot) {
                 break;
             }
@@ -342,23 +344,27 @@ impl Worker {
         true
     }
 
-    #[inline]
-    fn deliver(&mut self, slot: usize, mut receivers: u64, now: Instant) {
-        if receivers & 1 << MAIN != 0 && self.handler.is_some() {
-            self.handle(slot, now);
-            receivers &= !(1 << MAIN);
-        }
-        if receivers != 0 {
+    /// Gives the message that was received last to its receivers, and perhaps some more that came behind it: at most
+    /// `most` in all; how many it were.
+    fn deliver(&mut self, slot: usize, receivers: u64, most: usize, now: Instant) -> usize {
+        let (main, others) = (receivers & 1 << MAIN, receivers & !(1 << MAIN));
+        if main == 0 || self.handler.is_none() {
             self.subscribers[slot].put(&mut self.arena, receivers, &self.inboxes);
+            return 1;
         }
+        if others == 0 {
+            return self.handle(slot, most, now);
+        }
+        self.handle(slot, 1, now);
+        self.subscribers[slot].put(&mut self.arena, others, &self.inboxes);
+        1
     }
 
-    /// Calls the handler with the message that was received last.
-    #[inline]
-    fn handle(&mut self, slot: usize, now: Instant) {
-        let Some(running) = &mut self.handler else { return };
+    /// Calls the handler with the message that was received last, and with those behind it that also go to it alone: at
+    /// most `most` in all; how many it were.
+    fn handle(&mut self, slot: usize, most: usize, now: Instant) -> usize {
+        let Some(running) = &mut self.handler else { return 1 };
         let link = &mut self.subscribers[slot];
-        let message = link.message();
         let mut stop = false;
         let mut outbox = Outbox {
             links: &mut self.publishers,
@@ -368,20 +374,28 @@ impl Worker {
             stop: &mut stop,
             held: &mut self.held,
         };
+        let handle = |message: &Message<'_>| match (running.handler)(message, &mut outbox) {
+            Ok(()) if *outbox.stop || *outbox.held => ControlFlow::Break(None),
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Some(error)),
+        };
         // A panic of the user's ends the user's handler, not the links of everybody else.
-        let outcome = catch_unwind(AssertUnwindSafe(|| (running.handler)(&message, &mut outbox)));
-        link.shared().counters.delivered.add(1);
-        match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => link.handler_failed(&*error, now),
+        let (handled, outcome) = match catch_unwind(AssertUnwindSafe(|| link.hand_out(most, handle))) {
+            Ok(handled) => handled,
             Err(panic) => {
+                link.shared().counters.delivered.add(1);
                 link.shared().counters.handler_errors.add(1);
-                return self.end_handler(Err(BusError::HandlerPanicked { message: panic_message(&*panic) }));
+                self.end_handler(Err(BusError::HandlerPanicked { message: panic_message(&*panic) }));
+                return most;
             }
+        };
+        if let ControlFlow::Break(Some(error)) = outcome {
+            link.handler_failed(&*error, now);
         }
         if stop {
             self.end_handler(Ok(()));
         }
+        handled
     }
 
     /// A few times a second: asks peers that are silent for a sign of life, and, as a safety net under the edge-triggered

@@ -3,7 +3,7 @@
 
 mod common;
 use common::*;
-use multiplane_bus::{Budget, BusError, PublishError, Wait};
+use multiplane_bus::{BackplaneStats, Budget, BusError, Message, Outbox, PublishError, Wait};
 use std::sync::mpsc;
 
 #[test]
@@ -95,6 +95,45 @@ fn a_handler_that_panics_ends_with_a_report_and_leaves_the_links_alone() {
     // The next one takes over where the first stopped.
     let subscriber = bus.subscriber().unwrap();
     assert_eq!(subscriber.recv_timeout(LONG).unwrap().decode::<u32>().unwrap(), 2);
+}
+
+#[test]
+fn a_handler_ends_anywhere_among_messages_of_one_topic_and_the_next_one_goes_on_there() {
+    let backplane = blocking_backplane("BP1");
+    let bus = bus("amid", &backplane, &["topic"]);
+    let publisher = bus.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("topic", LONG).unwrap();
+    // They wait in the link, so that many are handed out at once.
+    for n in 0..2000u32 {
+        publisher.publish_raw("topic", &n.to_be_bytes()).unwrap();
+    }
+    until("all is sent", || stats(&bus).sent == 2000);
+    let (seen, sees) = mpsc::channel();
+    let handler = |last: u32, panics: bool| {
+        let seen = seen.clone();
+        move |message: &Message<'_>, outbox: &mut Outbox<'_>| {
+            let n = u32::from_be_bytes(message.payload_bytes().try_into()?);
+            seen.send((message.topic().to_owned(), n))?;
+            if n == last {
+                assert!(!panics, "the user's fault");
+                outbox.stop();
+            }
+            if n % 7 == 6 { Err("the user's fault".into()) } else { Ok(()) }
+        }
+    };
+    let counts = |stats: &BackplaneStats| {
+        (stats.received, stats.received_bytes, stats.delivered, stats.handler_errors)
+    };
+    bus.run(handler(699, false)).unwrap();
+    assert_eq!(counts(&stats(&bus)), (700, 700 * 9, 700, 100));
+    bus.run(handler(1000, true)).unwrap_err();
+    assert_eq!(counts(&stats(&bus)), (1001, 1001 * 9, 1001, 143));
+    bus.run(handler(1999, false)).unwrap();
+    assert_eq!(counts(&stats(&bus)), (2000, 2000 * 9, 2000, 285));
+    for n in 0..2000 {
+        assert_eq!(sees.recv().unwrap(), ("topic".to_owned(), n));
+    }
+    assert!(sees.try_recv().is_err());
 }
 
 #[test]

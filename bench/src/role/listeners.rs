@@ -27,6 +27,18 @@ impl Counting {
         Self { tally, credit_every, told, topics, heard, until }
     }
 
+    #[inline(never)]
+    fn give_credit(&mut self, every: u64, stamp: &Stamp) {
+        // By number, not by count: a lost message must not be waited for.
+        let below = stamp.sequence + 1;
+        if let Some(told) =
+            self.told.get_mut(usize::from(stamp.publisher)).filter(|told| below >= **told + every)
+        {
+            *told = below;
+            tell(&Answer::Credit { publisher: stamp.publisher, below });
+        }
+    }
+
     #[cold]
     fn hear_probe(&mut self, payload: &[u8]) {
         let probe = Stamp::read(payload).filter(Stamp::is_probe);
@@ -51,15 +63,8 @@ impl Listener for Counting {
             return None;
         };
         self.until.set_arrived(self.tally.arrived());
-        if let (Some(every), Some(told)) =
-            (self.credit_every, self.told.get_mut(usize::from(stamp.publisher)))
-        {
-            // By number, not by count: a lost message must not be waited for.
-            let below = stamp.sequence + 1;
-            if below >= *told + every {
-                *told = below;
-                tell(&Answer::Credit { publisher: stamp.publisher, below });
-            }
+        if let Some(every) = self.credit_every {
+            self.give_credit(every, &stamp);
         }
         None
     }

@@ -1,5 +1,5 @@
 use super::zmq::{Incoming, Monitor, SubscriberSocket, wire_prefix};
-use super::zmtp::{Broken, Stream, SubscriberWire};
+use super::zmtp::{Broken, Repeats, Stream, SubscriberWire};
 use super::{Readiness, Received, Signal};
 use bytes::Bytes;
 use mio::net::TcpStream;
@@ -132,21 +132,21 @@ impl<S: Stream> Inlet<S> {
         }
     }
 
-    /// The topic of the message that was received last; nothing is received while it is borrowed.
+    /// Topic and payload of the message that was received last; nothing is received while they are borrowed.
     #[inline]
-    pub(crate) fn topic(&self) -> &[u8] {
+    pub(crate) fn frames(&self) -> (&[u8], &[u8]) {
         match self {
-            Inlet::Native(wire) => wire.topic(),
-            Inlet::Libzmq(zmq) => zmq.incoming.topic(),
+            Inlet::Native(wire) => wire.frames(),
+            Inlet::Libzmq(zmq) => (zmq.incoming.topic(), zmq.incoming.payload()),
         }
     }
 
-    /// Its payload.
+    /// Receives what has come behind it and begins with the frame `first`, as far as the engine can tell: the payloads.
     #[inline]
-    pub(crate) fn payload(&self) -> &[u8] {
+    pub(crate) fn repeats<'a>(&'a mut self, first: &'a [u8]) -> Option<Repeats<'a>> {
         match self {
-            Inlet::Native(wire) => wire.payload(),
-            Inlet::Libzmq(zmq) => zmq.incoming.payload(),
+            Inlet::Native(wire) => wire.repeats(first),
+            Inlet::Libzmq(_) => None,
         }
     }
 

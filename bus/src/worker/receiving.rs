@@ -10,8 +10,10 @@ use crate::shared::{BackplaneShared, BusShared};
 use crate::subscriber::{InboxSender, Put};
 use mio::net::TcpStream;
 use mio::{Registry, Token};
+use multiplane_codec::zmtp::frame;
 use multiplane_core::{GapTracker, Observation, SubscriptionError, Subscriptions};
 use std::error::Error;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,7 +50,9 @@ pub(crate) struct SubscriberLink<S = TcpStream> {
 /// For whom the last topic was: topics come in runs.
 #[derive(Default)]
 struct LastTopic {
-    topic: Vec<u8>,
+    topic: String,
+    /// The frame that carries it, as everybody writes it.
+    frame: Vec<u8>,
     known: bool,
     receivers: u64,
 }
@@ -165,12 +169,10 @@ impl<S: Stream> SubscriberLink<S> {
                 return Arrival::Empty;
             }
         }
-        let topic = self.inlet.topic();
-        if !self.last.known || self.last.topic != topic {
-            if std::str::from_utf8(topic).is_err() {
-                return self.malformed(now, "the topic is not UTF-8");
-            }
-            self.look_up();
+        let (topic, payload) = self.inlet.frames();
+        let length = topic.len() + payload.len();
+        if (!self.last.known || self.last.topic.as_bytes() != topic) && !self.look_up() {
+            return self.malformed(now, "the topic is not UTF-8");
         }
         if self.inlet.trailer().is_some() {
             self.follow();
@@ -180,16 +182,18 @@ impl<S: Stream> SubscriberLink<S> {
             // Unsubscribed while it was on its way.
             return Arrival::Nobody;
         }
-        let counters = &self.shared.counters;
-        counters.received.add(1);
-        counters.received_bytes.add((self.inlet.topic().len() + self.inlet.payload().len()) as u64);
+        self.shared.counters.note_received(length);
         Arrival::For(receivers)
     }
 
-    fn look_up(&mut self) {
-        let (last, topic) = (&mut self.last, self.inlet.topic());
+    /// Finds out who gets the topic of the message that was received last; `false` if it is none.
+    fn look_up(&mut self) -> bool {
+        let (last, topic) = (&mut self.last, self.inlet.frames().0);
+        let Ok(text) = std::str::from_utf8(topic) else { return false };
         last.topic.clear();
-        last.topic.extend_from_slice(topic);
+        last.topic.push_str(text);
+        last.frame.clear();
+        frame::write(&mut last.frame, frame::MORE, topic);
         last.known = true;
         last.receivers = 0;
         if self.listeners.is_power_of_two() && !self.widened {
@@ -197,6 +201,7 @@ impl<S: Stream> SubscriberLink<S> {
         } else {
             self.topics.for_each_match(topic, |who| last.receivers |= 1 << who);
         }
+        true
     }
 
     /// Counts what the trailer tells.
@@ -207,7 +212,7 @@ impl<S: Stream> SubscriberLink<S> {
         if trailer.sequence == 0 {
             return;
         }
-        match self.gaps.observe(trailer.publisher, self.inlet.topic(), trailer.sequence) {
+        match self.gaps.observe(trailer.publisher, self.last.topic.as_bytes(), trailer.sequence) {
             Observation::Gap { missed } => self.shared.counters.missed.add(missed),
             Observation::Late => self.shared.counters.late.add(1),
             _ => {}
@@ -217,9 +222,35 @@ impl<S: Stream> SubscriberLink<S> {
     /// The message that was received last.
     #[inline]
     pub(super) fn message(&self) -> Message<'_> {
-        // Checked when it was looked up.
-        let topic = std::str::from_utf8(self.inlet.topic()).unwrap_or_default();
-        Message::new(self.shared.id, topic, self.inlet.payload(), self.inlet.trailer())
+        Message::new(self.shared.id, &self.last.topic, self.inlet.frames().1, self.inlet.trailer())
+    }
+
+    /// Gives the message that was received last to `handle`, and then what lies behind it in the buffer and has the same
+    /// topic, and so the same receivers: `most` messages in all, or as many as `handle` wants.
+    #[inline]
+    pub(super) fn hand_out<B>(
+        &mut self,
+        most: usize,
+        mut handle: impl FnMut(&Message<'_>) -> ControlFlow<B>,
+    ) -> (usize, ControlFlow<B>) {
+        let mut outcome = handle(&self.message());
+        let counters = &self.shared.counters;
+        counters.delivered.add(1);
+        let mut handled = 1;
+        let topic = &*self.last.topic;
+        let Some(mut repeats) = self.inlet.repeats(&self.last.frame) else { return (handled, outcome) };
+        let mut message = Message::new(self.shared.id, topic, &[], None);
+        while handled < most
+            && outcome.is_continue()
+            && let Some(payload) = repeats.next()
+        {
+            counters.note_received(topic.len() + payload.len());
+            message.set_payload(payload);
+            outcome = handle(&message);
+            counters.delivered.add(1);
+            handled += 1;
+        }
+        (handled, outcome)
     }
 
     /// The connection broke.
@@ -244,7 +275,7 @@ impl<S: Stream> SubscriberLink<S> {
     #[cold]
     pub(super) fn handler_failed(&mut self, error: &(dyn Error + Send + Sync), now: Instant) {
         self.shared.counters.handler_errors.add(1);
-        let topic = std::str::from_utf8(self.inlet.topic()).unwrap_or_default();
+        let topic = &self.last.topic;
         self.complaint.complain(now, |before| {
             tracing::warn!(backplane = %self.shared.id, topic, %error, before, "the handler could not handle a message");
         });

@@ -197,32 +197,49 @@ pub fn find_from(input: &[u8], scanned: &mut usize, limit: usize) -> Result<Foun
 /// ```
 #[must_use]
 pub fn repeats(input: &[u8], first: &[u8], limit: usize, room: (usize, usize)) -> (usize, usize) {
-    let (mut messages, mut at) = (0, 0);
     if first.is_empty() {
         return (0, 0);
     }
     let input = &input[..input.len().min(room.1)];
-    while messages < room.0 {
-        let Some((head, rest)) = input[at..].split_at_checked(first.len()) else { break };
-        if !is_same(head, first) {
-            break;
-        }
-        let length = match *rest {
-            [0, length, ..] => 2 + usize::from(length),
-            [LONG, a, b, c, d, e, f, g, h, ..] => {
-                usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
-                    .unwrap_or(usize::MAX)
-                    .saturating_add(9)
-            }
-            _ => break,
-        };
-        if length > rest.len() || first.len() + length > limit {
-            break;
-        }
-        at += first.len() + length;
+    let (mut messages, mut left) = (0, input);
+    while messages < room.0
+        && let Some((_, rest)) = repeat(left, first, limit)
+    {
+        left = rest;
         messages += 1;
     }
-    (messages, at)
+    (messages, input.len() - left.len())
+}
+
+/// The payload of the message at the beginning of `input`, and what follows, if [`repeats`] would pass over that message.
+///
+/// ```
+/// use multiplane_codec::zmtp::frame::repeat;
+///
+/// let input = b"\x01\x01a\x00\x02hi\x01\x01b\x00\x00";
+/// let (payload, rest) = repeat(input, b"\x01\x01a", 100).expect("the same topic");
+/// assert_eq!((payload, repeat(rest, b"\x01\x01a", 100)), (&b"hi"[..], None));
+/// ```
+#[inline]
+#[must_use]
+pub fn repeat<'a>(input: &'a [u8], first: &[u8], limit: usize) -> Option<(&'a [u8], &'a [u8])> {
+    let (head, frame) = input.split_at_checked(first.len())?;
+    if !is_same(head, first) {
+        return None;
+    }
+    let (length, body) = match frame {
+        [0, length, body @ ..] => (usize::from(*length), body),
+        _ => long_body(frame)?,
+    };
+    let (payload, rest) = body.split_at_checked(length)?;
+    (input.len() - rest.len() <= limit).then_some((payload, rest))
+}
+
+/// The length of the body of the last frame of a message, and what follows its header, if that is a long one.
+#[cold]
+fn long_body(frame: &[u8]) -> Option<(usize, &[u8])> {
+    let (length, rest) = frame.strip_prefix(&[LONG])?.split_first_chunk::<8>()?;
+    Some((usize::try_from(u64::from_be_bytes(*length)).ok()?, rest))
 }
 
 /// Compares two of the same length, which for most topics takes no call.

@@ -1,3 +1,4 @@
+use multiplane_codec::zmtp::frame;
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -76,6 +77,12 @@ impl Inbound {
         self.at = (self.at + bytes).min(self.filled);
     }
 
+    /// The payloads of those messages that come next and begin with the frame `first`. Each is handled when it is given.
+    #[inline]
+    pub(super) fn repeats<'a>(&'a mut self, first: &'a [u8], limit: usize) -> Repeats<'a> {
+        Repeats { bytes: self.bytes.get(..self.filled).unwrap_or_default(), at: &mut self.at, first, limit }
+    }
+
     /// A new connection: nothing of the old one counts.
     pub(super) fn clear(&mut self) {
         (self.at, self.filled) = (0, 0);
@@ -120,6 +127,25 @@ impl Inbound {
             let length = (self.bytes.len() * 2).max(NORMAL);
             self.bytes.resize(length, 0);
         }
+    }
+}
+
+/// See [`Inbound::repeats`].
+pub(crate) struct Repeats<'a> {
+    bytes: &'a [u8],
+    at: &'a mut usize,
+    first: &'a [u8],
+    limit: usize,
+}
+
+impl<'a> Iterator for Repeats<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (payload, rest) = frame::repeat(self.bytes.get(*self.at..)?, self.first, self.limit)?;
+        *self.at = self.bytes.len() - rest.len();
+        Some(payload)
     }
 }
 

@@ -1,4 +1,4 @@
-use super::inbound::Inbound;
+use super::inbound::{Inbound, Repeats};
 use super::link::Link;
 use super::session::Broken;
 use super::stream::Stream;
@@ -58,12 +58,22 @@ impl<S: Stream> SubscriberWire<S> {
         self.link.ready(what);
     }
 
-    pub(crate) fn topic(&self) -> &[u8] {
-        self.part(&self.topic)
+    /// Topic and payload of the message that was received last.
+    #[inline]
+    pub(crate) fn frames(&self) -> (&[u8], &[u8]) {
+        let session = self.link.session().map(|session| &session.inbound);
+        let inbound = if self.is_left_over { Some(&self.leftover) } else { session };
+        inbound.map_or((&[], &[]), |inbound| (inbound.part(&self.topic), inbound.part(&self.payload)))
     }
 
-    pub(crate) fn payload(&self) -> &[u8] {
-        self.part(&self.payload)
+    /// Receives what has come behind it and begins with the frame `first`: the payloads.
+    #[inline]
+    pub(crate) fn repeats<'a>(&'a mut self, first: &'a [u8]) -> Option<Repeats<'a>> {
+        if !self.leftover.bytes().is_empty() {
+            return None;
+        }
+        let (session, _) = self.link.live()?;
+        Some(session.inbound.repeats(first, self.limit))
     }
 
     pub(crate) fn trailer(&self) -> Option<Trailer> {
@@ -72,15 +82,7 @@ impl<S: Stream> SubscriberWire<S> {
 
     /// A copy: sharing would let one message keep a whole chunk.
     pub(crate) fn take_payload(&mut self) -> Bytes {
-        Bytes::copy_from_slice(self.payload())
-    }
-
-    #[inline]
-    fn part(&self, range: &Range<usize>) -> &[u8] {
-        if self.is_left_over {
-            return self.leftover.part(range);
-        }
-        self.link.session().map_or(&[], |session| session.inbound.part(range))
+        Bytes::copy_from_slice(self.frames().1)
     }
 
     /// Goes on with connecting. With [`Signal::Connected`] the subscriptions are to be told.

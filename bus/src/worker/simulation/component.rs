@@ -5,7 +5,7 @@ use super::payload::{Said, filling};
 use crate::events::{Direction, EventSink};
 use crate::io::zmtp::{PublisherWire, SubscriberWire};
 use crate::io::{Inlet, Outlet, Readiness};
-use crate::message::BackplaneId;
+use crate::message::{BackplaneId, Message};
 use crate::outgoing::Outgoing;
 use crate::shared::{BackplaneShared, PublishSide, SubscribeSide, WorkerShared};
 use crate::worker::{Life, PublisherLink, SubscriberLink, receiving::Arrival};
@@ -13,6 +13,7 @@ use mio::{Registry, Token};
 use multiplane_core::Budget;
 use multiplane_ring::stream::{Capacity, stream};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -148,20 +149,46 @@ pub(super) struct Subscribing {
     shared: Arc<BackplaneShared>,
     link: SubscriberLink<Stream>,
     token: Token,
-    number: usize,
     /// Whether it takes messages now.
     pub(super) taking: bool,
     next_tick: Instant,
-    /// What it wants now, as often as it asked for it, and what it ever wanted.
+    /// What it wants now, as often as it asked for it.
     pub(super) wanted: Vec<&'static str>,
+    pub(super) heard: Heard,
+    /// What came when nothing was wanted any more.
+    pub(super) late: u64,
+}
+
+/// What a subscriber got.
+pub(super) struct Heard {
+    number: usize,
+    /// What it ever wanted.
     ever: Vec<&'static str>,
     /// The last number of each publisher, and how many came.
     last: BTreeMap<u8, (u64, u64)>,
     pub(super) received: u64,
-    /// What came when nothing was wanted any more.
-    pub(super) late: u64,
     /// Whether nothing harmful may come.
     pub(super) guarded: bool,
+}
+
+impl Heard {
+    fn note(&mut self, message: &Message<'_>) {
+        let number = self.number;
+        let said = Said::read(message.payload_bytes());
+        let said = said.unwrap_or_else(|| panic!("subscriber {number} got something corrupt: {message:?}"));
+        assert_eq!(said.topic, message.topic(), "subscriber {number} got a payload under another topic");
+        assert!(
+            self.ever.iter().any(|prefix| said.topic.starts_with(prefix)),
+            "subscriber {number} got what it never wanted: {said:?}"
+        );
+        assert!(!(self.guarded && said.harmful), "the guard let {said:?} pass");
+        let (last, count) = self.last.entry(said.publisher).or_default();
+        assert!(said.sequence > *last, "subscriber {number} got {said:?} after {last}");
+        (*last, *count) = (said.sequence, *count + 1);
+        self.received += 1;
+        let note = [5, number as u64, u64::from(said.publisher), said.sequence];
+        network(|network| network.note(&note));
+    }
 }
 
 impl Subscribing {
@@ -179,28 +206,14 @@ impl Subscribing {
         let life = Life::new(shared.clone(), Direction::Subscribe, EventSink::new(4).0, now);
         let link = SubscriberLink::new(shared.clone(), Inlet::Native(Box::new(wire)), life, now);
         let token = Token(2 * n + 1);
-        let (wanted, ever, last) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let (taking, next_tick, received, late) = (true, now, 0, 0);
-        Self {
-            shared,
-            link,
-            token,
-            number: n,
-            taking,
-            next_tick,
-            wanted,
-            ever,
-            last,
-            received,
-            late,
-            guarded,
-        }
+        let heard = Heard { number: n, ever: Vec::new(), last: BTreeMap::new(), received: 0, guarded };
+        Self { shared, link, token, taking: true, next_tick: now, wanted: Vec::new(), heard, late: 0 }
     }
 
     pub(super) fn subscribe(&mut self, topic: &'static str) {
         self.link.subscribe(0, topic.as_bytes()).unwrap();
         self.wanted.push(topic);
-        self.ever.push(topic);
+        self.heard.ever.push(topic);
     }
 
     pub(super) fn unsubscribe(&mut self, n: usize) {
@@ -226,14 +239,22 @@ impl Subscribing {
 
     /// Receives at most `batch` messages, and does what is due.
     pub(super) fn turn(&mut self, batch: usize, registry: &Registry, now: Instant) {
-        for _ in 0..batch {
-            if !self.has_work() {
-                break;
-            }
-            match self.link.receive(now) {
+        let mut left = batch;
+        while left > 0 && self.has_work() {
+            left -= match self.link.receive(now) {
                 Arrival::Empty => break,
-                Arrival::Nobody => self.late += 1,
-                Arrival::For(_) => self.note_message(),
+                Arrival::Nobody => {
+                    self.late += 1;
+                    1
+                }
+                Arrival::For(_) => {
+                    let heard = &mut self.heard;
+                    let note = |message: &Message<'_>| {
+                        heard.note(message);
+                        ControlFlow::<()>::Continue(())
+                    };
+                    self.link.hand_out(left, note).0
+                }
             }
         }
         if now >= self.next_tick {
@@ -243,24 +264,6 @@ impl Subscribing {
         if now >= self.link.due {
             self.link.handle_time(registry, self.token, now);
         }
-    }
-
-    fn note_message(&mut self) {
-        let (message, number) = (self.link.message(), self.number);
-        let said = Said::read(message.payload_bytes());
-        let said = said.unwrap_or_else(|| panic!("subscriber {number} got something corrupt: {message:?}"));
-        assert_eq!(said.topic, message.topic(), "subscriber {number} got a payload under another topic");
-        assert!(
-            self.ever.iter().any(|prefix| said.topic.starts_with(prefix)),
-            "subscriber {number} got what it never wanted: {said:?}"
-        );
-        assert!(!(self.guarded && said.harmful), "the guard let {said:?} pass");
-        let (last, count) = self.last.entry(said.publisher).or_default();
-        assert!(said.sequence > *last, "subscriber {number} got {said:?} after {last}");
-        (*last, *count) = (said.sequence, *count + 1);
-        self.received += 1;
-        let note = [5, number as u64, u64::from(said.publisher), said.sequence];
-        network(|network| network.note(&note));
     }
 
     pub(super) fn has_work(&self) -> bool {
@@ -273,7 +276,7 @@ impl Subscribing {
 
     /// How many messages of `publisher`'s threads and handlers came.
     pub(super) fn received_from(&self, publisher: usize) -> u64 {
-        let ours = self.last.iter().filter(|(number, _)| usize::from(**number) / 2 == publisher);
+        let ours = self.heard.last.iter().filter(|(number, _)| usize::from(**number) / 2 == publisher);
         ours.map(|(_, (_, count))| count).sum()
     }
 
@@ -284,8 +287,14 @@ impl Subscribing {
 
     pub(super) fn check_books(&self, complete: bool) {
         let counters = &self.shared.counters;
-        assert_eq!(counters.received.get(), self.received);
-        assert_eq!((counters.malformed.get(), counters.late.get()), (0, 0), "at subscriber {}", self.number);
-        assert!(!complete || counters.missed.get() == 0, "subscriber {} missed something", self.number);
+        assert_eq!(counters.received.get(), self.heard.received);
+        assert_eq!(counters.delivered.get(), self.heard.received);
+        assert_eq!(
+            (counters.malformed.get(), counters.late.get()),
+            (0, 0),
+            "at subscriber {}",
+            self.heard.number
+        );
+        assert!(!complete || counters.missed.get() == 0, "subscriber {} missed something", self.heard.number);
     }
 }

@@ -268,7 +268,7 @@ impl World {
         self.publishers.iter_mut().for_each(Publishing::check_books);
         self.subscribers.iter().for_each(|subscriber| subscriber.check_books(complete && !self.guard));
         let sent: u64 = self.publishers.iter().map(Publishing::sent).sum();
-        let received: u64 = self.subscribers.iter().map(|subscriber| subscriber.received).sum();
+        let received: u64 = self.subscribers.iter().map(|subscriber| subscriber.heard.received).sum();
         let taken = self.past.received + stats.received;
         let forwarded = self.past.forwarded + stats.forwarded;
         assert!(taken <= sent, "the backplane took {taken} of {sent} messages");
@@ -288,7 +288,11 @@ impl World {
             let accepted = self.publishers.iter().flat_map(|publisher| &publisher.accepted);
             let mine = accepted.filter(|said| subscriber.wants(&said.topic) && !(self.guard && said.harmful));
             let mine = mine.count() as u64;
-            assert!(!complete || subscriber.received == mine, "it got {} of {mine}", subscriber.received);
+            assert!(
+                !complete || subscriber.heard.received == mine,
+                "it got {} of {mine}",
+                subscriber.heard.received
+            );
             copies += mine;
         }
         if self.on_slow != OnSlow::Disconnect {
@@ -312,7 +316,8 @@ impl World {
         for topic in TOPICS {
             let n = below(self.publishers.len());
             let (unwanted, accepted) = (self.publishers[n].unwanted(), self.publishers[n].accepted.len());
-            let before: Vec<u64> = self.subscribers.iter().map(|subscriber| subscriber.received).collect();
+            let before: Vec<u64> =
+                self.subscribers.iter().map(|subscriber| subscriber.heard.received).collect();
             self.publishers[n].publish(topic, false, self.now);
             assert_eq!(self.publishers[n].accepted.len(), accepted + 1, "there is room again");
             self.settle();
@@ -320,7 +325,7 @@ impl World {
             let was_unwanted = self.publishers[n].unwanted() > unwanted;
             assert_eq!(wanted, !was_unwanted, "what publisher {n} knows of {topic:?}");
             for (subscriber, before) in self.subscribers.iter().zip(before) {
-                let got = subscriber.received - before;
+                let got = subscriber.heard.received - before;
                 assert_eq!(got, u64::from(subscriber.wants(topic)), "copies of {topic:?}");
             }
         }
