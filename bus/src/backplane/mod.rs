@@ -430,9 +430,12 @@ impl BackplaneBuilder {
     }
 
     /// How many threads share the work, 1 to 64; 1 by default, which serves two cores or few components best. Connections
-    /// are dealt out among them in turn, and the order of each publisher's messages is kept. A message for a subscriber of
-    /// another thread costs one more hop; so this pays where several publishers keep one thread busy. Not on
-    /// [`Engine::Libzmq`].
+    /// are dealt out among them in turn. A message for a subscriber of another thread costs one more hop; so this pays where
+    /// several publishers keep one thread busy. Not on [`Engine::Libzmq`].
+    ///
+    /// The order of each publisher's messages is kept as long as connections last. Whoever loses one may come back to
+    /// another thread: then a publisher's first messages may overtake its last, and a subscriber may get again what is still
+    /// on its way between the threads. The trailer tells both.
     ///
     /// The bounds hold for all threads together, but for the text of unusually long subscriptions, which each bounds for
     /// itself. Each keeps a table of all that is wanted, and one of what its own subscribers want. On the way to each other

@@ -221,6 +221,11 @@ impl Team {
         self.mailboxes.iter().any(|mailbox| mailbox.is_full.load(Ordering::Relaxed))
     }
 
+    #[cfg(test)]
+    pub(super) fn has_wishes(&self) -> bool {
+        self.mailboxes[self.me].has_wishes.load(Ordering::Acquire)
+    }
+
     fn wishes(&self) -> Vec<Wish> {
         let mailbox = &self.mailboxes[self.me];
         if !mailbox.has_wishes.load(Ordering::Acquire) {

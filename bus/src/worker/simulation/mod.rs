@@ -1,5 +1,5 @@
-//! Deterministic simulation: the links of components and the backplane's forwarder, on a network in memory that a seed
-//! rules.
+//! Deterministic simulation: the links of components and the backplane's forwarder, or those of several workers, on a
+//! network in memory that a seed rules.
 //!
 //! | file | holds |
 //! |---|---|

@@ -49,6 +49,8 @@ enum State {
 struct Connection {
     token: usize,
     publishes: bool,
+    /// It connects two workers of the backplane: it may be slow, but never breaks.
+    joint: bool,
     state: State,
     /// Nothing moves for now.
     held: bool,
@@ -84,6 +86,7 @@ pub(super) fn network<T>(work: impl FnOnce(&mut Network) -> T) -> T {
 /// Something that a connection tells one of its ends.
 pub(super) struct Told {
     pub(super) connection: usize,
+    pub(super) end: usize,
     pub(super) token: usize,
     pub(super) what: Readiness,
 }
@@ -113,6 +116,20 @@ impl Network {
         let connections = &self.connections;
         self.alive.retain(|&n| connections[n].ends.iter().any(|end| !end.closed));
         self.alive.clone()
+    }
+
+    /// A new connection between two workers of the backplane.
+    pub(super) fn join(&mut self) -> usize {
+        let capacity = [64, 500, 5_000, 50_000][self.random.below(4)];
+        let ends = [End::default(), End::default()];
+        let (state, held) = (State::Open, false);
+        self.add(Connection { token: 0, publishes: false, joint: true, state, held, capacity, ends })
+    }
+
+    fn add(&mut self, connection: Connection) -> usize {
+        self.alive.push(self.connections.len());
+        self.connections.push(connection);
+        self.connections.len() - 1
     }
 
     /// Moves data of all connections, or of some, in random order. Those that can be accepted now are returned, with
@@ -197,16 +214,18 @@ impl Network {
             if connection.held || connection.state == State::Connecting {
                 continue;
             }
-            let end = &mut connection.ends[side];
-            if end.closed || !(end.readable || end.writable || end.ended) {
-                continue;
+            for (which, end) in connection.ends.iter_mut().enumerate() {
+                let is_here = if connection.joint { side == SERVER } else { side == which };
+                if !is_here || end.closed || !(end.readable || end.writable || end.ended) {
+                    continue;
+                }
+                let what = Readiness {
+                    readable: std::mem::take(&mut end.readable),
+                    writable: std::mem::take(&mut end.writable),
+                    ended: std::mem::take(&mut end.ended),
+                };
+                told.push(Told { connection: n, end: which, token: connection.token, what });
             }
-            let what = Readiness {
-                readable: std::mem::take(&mut end.readable),
-                writable: std::mem::take(&mut end.writable),
-                ended: std::mem::take(&mut end.ended),
-            };
-            told.push(Told { connection: n, token: connection.token, what });
         }
         self.random.shuffle(&mut told);
         told
@@ -236,6 +255,9 @@ impl Network {
         let Some(&n) = alive.get(self.random.below(alive.len().max(1))) else { return };
         let what = self.random.below(5);
         let connection = &mut self.connections[n];
+        if connection.joint {
+            return;
+        }
         match what {
             0 | 1 => connection.held = !connection.held,
             2 => connection.ends[self.random.below(2)].broken = true,
@@ -270,8 +292,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn server(connection: usize) -> Self {
-        Self { connection, end: SERVER }
+    pub(super) fn end(connection: usize, end: usize) -> Self {
+        Self { connection, end }
     }
 }
 
@@ -280,7 +302,8 @@ impl Drop for Stream {
         network(|network| {
             let unread = !network.connections[self.connection].ends[self.end].inbox.is_empty();
             let resets = unread && network.random.chance(2);
-            let publishes = network.connections[self.connection].publishes;
+            let Connection { publishes, joint, .. } = network.connections[self.connection];
+            assert!(!(joint && unread) || std::thread::panicking(), "what came from another worker is lost");
             network.lost[usize::from(!publishes)] |= unread;
             let ends = &mut network.connections[self.connection].ends;
             ends[self.end].closed = true;
@@ -361,16 +384,16 @@ impl zmtp::Stream for Stream {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
             let capacity = [64, 500, 5_000, 50_000][network.random.below(4)];
-            network.alive.push(network.connections.len());
-            network.connections.push(Connection {
+            let connection = Connection {
                 token: token.0,
                 publishes: address.port() == PUBLISHER_PORT,
+                joint: false,
                 state: State::Connecting,
                 held: network.faulty && network.random.chance(20),
                 capacity,
                 ends: [End::default(), End::default()],
-            });
-            Ok(Self { connection: network.connections.len() - 1, end: CLIENT })
+            };
+            Ok(Self { connection: network.add(connection), end: CLIENT })
         })
     }
 

@@ -36,9 +36,10 @@ pub(super) struct World {
     calm: bool,
     /// The network breaks connections.
     breaks: bool,
+    workers: usize,
     forwarder: Option<Simulated<Stream>>,
-    /// The names of connections in the backplane.
-    names: BTreeMap<usize, u32>,
+    /// The names in the backplane of ends of connections.
+    names: BTreeMap<(usize, usize), u32>,
     past: Forwarded,
     publishers: Vec<Publishing>,
     subscribers: Vec<Subscribing>,
@@ -96,6 +97,7 @@ impl World {
             guard,
             calm,
             breaks: !calm && chance(2),
+            workers: [1, 1, 2, 3][below(4)],
             names: BTreeMap::new(),
             past: Forwarded::default(),
             publishers,
@@ -106,18 +108,33 @@ impl World {
     }
 
     fn start(&mut self) {
-        self.forwarder = Some(Simulated::new(self.budget.clone(), self.on_slow, self.guard));
+        let mut forwarder = Simulated::new(self.budget.clone(), self.on_slow, self.guard, self.workers);
+        for (from, to) in (0..self.workers).flat_map(|from| (0..self.workers).map(move |to| (from, to))) {
+            if from != to {
+                let joint = network(Network::join);
+                let ends = [CLIENT, SERVER].map(|end| Stream::end(joint, end));
+                let names = forwarder.join(from, to, ends, self.now);
+                [CLIENT, SERVER].into_iter().zip(names).for_each(|(end, name)| {
+                    self.names.insert((joint, end), name);
+                });
+            }
+        }
+        self.forwarder = Some(forwarder);
         network(|network| network.listening = true);
     }
 
     /// Ends the backplane, and with it all connections.
     fn kill(&mut self) {
-        let Some(mut forwarder) = self.forwarder.take() else { return };
+        let Some(forwarder) = &mut self.forwarder else { return };
         network(|network| {
             network.listening = false;
             network.note(&[6]);
         });
         forwarder.end(self.now);
+        while self.forwarder.as_ref().is_some_and(Simulated::hears_joints) {
+            self.serve_forwarder();
+        }
+        let Some(forwarder) = self.forwarder.take() else { return };
         forwarder.check(LONGEST);
         let stats = forwarder.stats();
         self.past.received += stats.received;
@@ -201,15 +218,23 @@ impl World {
         let accepted = network(Network::pump);
         let Some(forwarder) = &mut self.forwarder else { return };
         for (connection, publishes) in accepted {
-            let id = forwarder.connect(Stream::server(connection), publishes, self.now);
-            self.names.insert(connection, id);
+            let id = forwarder.connect(Stream::end(connection, SERVER), publishes, self.now);
+            self.names.insert((connection, SERVER), id);
         }
         for told in network(|network| network.take_told(SERVER)) {
-            if let Some(&id) = self.names.get(&told.connection) {
+            if let Some(&id) = self.names.get(&(told.connection, told.end)) {
                 forwarder.ready(id, told.what);
             }
         }
-        forwarder.turn(self.now);
+        // Each worker in its own time.
+        let mut order: Vec<usize> = (0..self.workers).collect();
+        network(|network| network.random.shuffle(&mut order));
+        for worker in order {
+            let waits = self.workers > 1 && network(|network| network.piecemeal && network.random.chance(3));
+            if !waits {
+                forwarder.turn(worker, self.now);
+            }
+        }
     }
 
     fn serve_clients(&mut self, batch: usize) {
@@ -277,6 +302,7 @@ impl World {
         assert!(arrived <= forwarded, "subscribers got {arrived} of {forwarded} copies");
         let lost = network(|network| network.lost);
         assert!(lost[1] || arrived == forwarded, "subscribers got only {arrived} of {forwarded} copies");
+        self.check_order();
         self.check_numbers();
         if !self.calm {
             return;
@@ -300,9 +326,23 @@ impl World {
         }
     }
 
+    /// Each publisher's messages come in order, each once. Who loses a connection may come back to another worker, and so
+    /// overtake what is still on its way between the two.
+    fn check_order(&self) {
+        for (n, subscriber) in self.subscribers.iter().enumerate() {
+            for publisher in subscriber.disordered() {
+                let moved = subscriber.breaks + self.publishers[publisher].breaks > 0;
+                assert!(
+                    self.workers > 1 && moved,
+                    "messages of publisher {publisher} reach subscriber {n} out of order, or twice"
+                );
+            }
+        }
+    }
+
     /// Numbers go to nothing but messages that are sent, or lost halfway: with each connection at most one.
     fn check_numbers(&self) {
-        for subscriber in &self.subscribers {
+        for subscriber in self.subscribers.iter().filter(|one| one.disordered().next().is_none()) {
             let numbered = self.publishers.iter().enumerate().filter(|(_, publisher)| publisher.trailer > 0);
             let absent = numbered
                 .map(|(n, publisher)| publisher.sent() + publisher.breaks - subscriber.received_from(n));
