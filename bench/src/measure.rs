@@ -115,8 +115,9 @@ pub struct Outcome {
     pub offered: Vec<Offered>,
     /// What each subscriber saw.
     pub seen: Vec<Seen>,
-    /// Processor time of all processes, in nanoseconds.
-    pub cpu: u64,
+    /// Processor time of the publishers, of what is in the middle, and of the subscribers, in nanoseconds; all of it
+    /// in the first where they are one process.
+    pub cpu: [u64; 3],
 }
 
 impl Outcome {
@@ -156,7 +157,12 @@ impl Outcome {
     /// Processor seconds of all processes for a million received messages.
     #[must_use]
     pub fn cpu_per_million(&self) -> f64 {
-        self.cpu as f64 / 1e3 / self.received().max(1) as f64
+        self.per_million(self.cpu.iter().sum())
+    }
+
+    /// So much time for each million of received messages, in seconds.
+    pub(crate) fn per_million(&self, nanos: u64) -> f64 {
+        nanos as f64 / 1e3 / self.received().max(1) as f64
     }
 
     /// The latencies of all subscribers.
@@ -316,11 +322,14 @@ fn run(
     }
     let (offered, seen) = perform(case, &mut crew, &publishers, &subscribers)?;
     // The ends before the middle, so that none of them sees a link go down.
-    let mut cpu = 0;
-    for &member in publishers.iter().chain(&subscribers).chain(&middle) {
-        crew.order(member, &Order::Stop)?;
-        cpu += crew.expect(member, Answer::cpu)?;
-    }
+    let mut stop = |members: &[Member]| -> Result<u64, BenchError> {
+        members.iter().try_fold(0, |cpu, &member| {
+            crew.order(member, &Order::Stop)?;
+            Ok(cpu + crew.expect(member, Answer::cpu)?)
+        })
+    };
+    let (publishing, subscribing) = (stop(&publishers)?, stop(&subscribers)?);
+    let cpu = [publishing, stop(middle.as_slice())?, subscribing];
     Ok(Outcome { offered, seen, cpu })
 }
 
@@ -339,7 +348,7 @@ fn run_alone(case: &Case, pin: &[usize], mut crew: Crew<'_>) -> Result<Outcome, 
     let seen = (0..case.scenario.subscribers()).map(|_| crew.expect(member, Answer::seen));
     let seen = seen.collect::<Result<_, _>>()?;
     crew.order(member, &Order::Stop)?;
-    Ok(Outcome { offered, seen, cpu: crew.expect(member, Answer::cpu)? })
+    Ok(Outcome { offered, seen, cpu: [crew.expect(member, Answer::cpu)?, 0, 0] })
 }
 
 /// From the first message to the last.

@@ -214,6 +214,12 @@ fn figures(row: &Row, rounds: &[Round], put: &mut impl FnMut(&str, Value)) -> Re
     };
     put_spread("rate_per_s", spread(rounds, |round| round.throughput.rate()));
     put_spread("cpu_s_per_million", spread(rounds, |round| round.throughput.cpu_per_million()));
+    if !row.contender.is_one_process() {
+        for (place, name) in ["publishers", "middle", "subscribers"].into_iter().enumerate() {
+            let share = |round: &Round| round.throughput.per_million(round.throughput.cpu[place]);
+            put_spread(&format!("cpu_s_per_million_{name}"), spread(rounds, share));
+        }
+    }
     for ((_, name, _), figure) in QUANTILES.iter().zip(quantiles(rounds)?) {
         put_spread(name, figure);
     }

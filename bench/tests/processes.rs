@@ -33,7 +33,7 @@ fn lossless(row: &Row) {
     for round in row.rounds.as_ref().unwrap_or_else(|why| panic!("{what}: {why}")) {
         for outcome in round.runs() {
             let copies = outcome.sent() * u64::from(row.scenario.subscribers());
-            assert!(outcome.sent() > 0 && outcome.cpu > 0, "{what}");
+            assert!(outcome.sent() > 0 && outcome.cpu[0] > 0, "{what}");
             assert_eq!((outcome.received(), outcome.lost()), (copies, 0), "{what}");
             let odd = outcome.sum(|seen| seen.reordered + seen.duplicates + seen.foreign);
             assert_eq!(odd, 0, "{what}");
