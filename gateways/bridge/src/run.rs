@@ -2,7 +2,8 @@
 //!
 //! A gateway is a [`Work`]: [`spawn`] gives it a thread. Each turn hands it the sources that are ready, and then lets it do
 //! all that can be done without waiting; it answers with when it has to come again. Other threads wake it with the
-//! [`Waker`](mio::Waker) of its [`Setup`]; the bus does, through its hooks. Nothing sleeps, and an idle gateway uses no processor time.
+//! [`Waker`] of its [`Setup`]; the bus does, through its hooks. Nothing sleeps, and an idle gateway uses no processor
+//! time.
 
 use mio::event::Event;
 use mio::{Events, Poll, Registry, Token, Waker};
