@@ -49,6 +49,12 @@ impl Publisher {
         self.trailer
     }
 
+    /// The random id that its messages carry, if they [do](Self::with_trailer): who also subscribes knows his own again.
+    #[must_use]
+    pub fn trailer_id(&self) -> Option<u64> {
+        (self.trailer != 0).then_some(self.trailer)
+    }
+
     /// A publisher whose messages carry a third frame with its random id, a sequence number per topic and the send
     /// time, from which subscribers count what they [missed](crate::BackplaneStats::missed) and measure the
     /// [latency](crate::BackplaneStats::latency). Python Banyan components never see it; hand-written peers that

@@ -1,5 +1,6 @@
 //! `multiplane gateway`: between the bus and foreign worlds.
 
+mod mqtt;
 mod tcp;
 
 use crate::clock::now;
@@ -20,11 +21,13 @@ const DRAIN: Duration = Duration::from_millis(250);
 /// Run a gateway between the bus and another world
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    Mqtt(mqtt::Args),
     Tcp(tcp::Args),
 }
 
 pub(crate) fn run(command: Command, shutdown: &Shutdown) -> Result<(), Failure> {
     match command {
+        Command::Mqtt(args) => mqtt::run(args, shutdown),
         Command::Tcp(args) => tcp::run(args, shutdown),
     }
 }

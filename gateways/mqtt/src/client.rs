@@ -1,0 +1,404 @@
+//! MQTT as the gateway speaks it, without a socket: bytes in and out, and what they mean. The one file that names the
+//! protocol library.
+
+use crate::config::{Config, Version};
+use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
+use mqtt_protocol_core::mqtt::packet::{
+    GenericPacketTrait, Packet, Property, Qos, SessionExpiryInterval, SubEntry, SubOpts, v3_1_1, v5_0,
+};
+use mqtt_protocol_core::mqtt::prelude::TimerKind;
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
+use mqtt_protocol_core::mqtt::{Connection, Version as Spoken, role};
+use std::time::{Duration, Instant};
+
+/// Bytes of a packet of the broker at most.
+const PACKET: u32 = 16 * 1024 * 1024;
+/// The broker has so long to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Messages of quality 1 that may wait for their acknowledgement.
+const WINDOW: usize = 100;
+/// Messages of quality 1 that the broker may send before the first is acknowledged.
+const RECEIVE: u16 = 1000;
+/// How long a broker keeps the session of a gateway that is away.
+const SESSION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A message on the broker's side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) retain: bool,
+}
+
+/// A message of the broker; with a number it is to be acknowledged.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) topic: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) id: Option<u16>,
+}
+
+/// What came of the bytes of the broker.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// The broker has let us in, and has the subscriptions.
+    Accepted,
+    /// The broker refuses us.
+    Refused(String),
+    /// The broker refuses a subscription.
+    NotSubscribed { filter: String, why: String },
+    /// A message.
+    Received(Received),
+    /// A message of ours is acknowledged.
+    Acknowledged(u16),
+    /// The connection is of no more use.
+    Over(String),
+}
+
+/// What became of a message that was to be published.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// It is among the bytes to send; with a number it will be acknowledged.
+    Sent(Option<u16>),
+    /// The broker takes no packets of that size.
+    TooLarge,
+    /// The protocol does not allow it.
+    Refused(String),
+}
+
+/// One connection's protocol.
+pub(crate) struct Client {
+    connection: Connection<role::Client>,
+    version: Version,
+    filters: Vec<(String, u8)>,
+    /// Bytes to send.
+    out: Vec<u8>,
+    news: Vec<News>,
+    timers: [Option<Instant>; 2],
+    unacknowledged: usize,
+    accepted: bool,
+}
+
+const PINGREQ: usize = 0;
+const PINGRESP: usize = 1;
+
+impl Client {
+    /// Begins: the first bytes to send introduce the gateway.
+    pub(crate) fn connect(config: &Config, client_id: &str, now: Instant) -> Result<Self, String> {
+        let version = config.version;
+        let spoken = match version {
+            Version::V3 => Spoken::V3_1_1,
+            Version::V5 => Spoken::V5_0,
+        };
+        let mut options = ConnectionOptions::new().maximum_packet_size_recv(PACKET);
+        if version == Version::V5 {
+            // A broker of 3.1.1 would not know of it, and be cut off for breaking it.
+            options = options.receive_maximum(RECEIVE);
+        }
+        let mut connection = Connection::with_options(spoken, options);
+        connection.set_auto_ping_response(true);
+        connection.set_pingresp_recv_timeout(PATIENCE.as_millis() as u64);
+        let rows = config.mapping.from_mqtt.iter();
+        let mut client = Self {
+            connection,
+            version,
+            filters: rows.map(|row| (row.filter.clone(), row.qos)).collect(),
+            out: Vec::new(),
+            news: Vec::new(),
+            timers: [None, now.checked_add(PATIENCE)],
+            unacknowledged: 0,
+            accepted: false,
+        };
+        client.introduce(config, client_id, now).map_err(|error| error.to_string())?;
+        Ok(client)
+    }
+
+    fn introduce(&mut self, config: &Config, client_id: &str, now: Instant) -> Result<(), MqttError> {
+        let keep_alive = u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX);
+        // A session is kept for those that asked for it by a name of their own.
+        let clean = config.client_id.is_none();
+        let events = match self.version {
+            Version::V3 => {
+                let mut connect = v3_1_1::Connect::builder()
+                    .client_id(client_id)?
+                    .keep_alive(keep_alive)
+                    .clean_session(clean);
+                if let Some(who) = &config.credentials {
+                    connect = connect.user_name(&who.user)?.password(who.password.as_str())?;
+                }
+                self.connection.checked_send(connect.build()?)
+            }
+            Version::V5 => {
+                let expiry = if clean { 0 } else { SESSION.as_secs() as u32 };
+                let expiry: Property = SessionExpiryInterval::new(expiry)?.into();
+                let mut connect = v5_0::Connect::builder()
+                    .client_id(client_id)?
+                    .keep_alive(keep_alive)
+                    .clean_start(clean)
+                    .props(vec![expiry]);
+                if let Some(who) = &config.credentials {
+                    connect = connect.user_name(&who.user)?.password(who.password.as_str())?;
+                }
+                self.connection.checked_send(connect.build()?)
+            }
+        };
+        self.handle(events, now);
+        Ok(())
+    }
+
+    /// Whether the broker has let us in.
+    pub(crate) fn accepted(&self) -> bool {
+        self.accepted
+    }
+
+    /// Whether a message of quality 1 may be sent now.
+    pub(crate) fn has_window(&self) -> bool {
+        self.unacknowledged < WINDOW
+            && self.connection.get_receive_maximum_vacancy_for_send().is_none_or(|vacancy| vacancy > 0)
+    }
+
+    /// Takes what came from the broker.
+    pub(crate) fn feed(&mut self, bytes: &[u8], now: Instant) {
+        let mut cursor = Cursor::new(bytes);
+        while (cursor.position() as usize) < bytes.len() {
+            let before = cursor.position();
+            let events = self.connection.recv(&mut cursor);
+            self.handle(events, now);
+            let stuck = cursor.position() == before;
+            if stuck || matches!(self.news.last(), Some(News::Over(_) | News::Refused(_))) {
+                return;
+            }
+        }
+    }
+
+    /// Publishes.
+    pub(crate) fn publish(&mut self, message: &Message, qos: u8, now: Instant) -> Published {
+        let id = match (qos > 0).then(|| self.connection.acquire_packet_id()).transpose() {
+            Ok(id) => id,
+            Err(error) => return Published::Refused(error.to_string()),
+        };
+        let (before, news) = (self.out.len(), self.news.len());
+        match self.send_publish(message, id, now) {
+            Ok(()) if self.out.len() > before => {
+                self.unacknowledged += usize::from(id.is_some());
+                return Published::Sent(id);
+            }
+            Ok(()) | Err(MqttError::PacketTooLarge) => {}
+            Err(error) => return Published::Refused(error.to_string()),
+        }
+        if let Some(id) = id {
+            let _ = self.connection.release_packet_id(id);
+        }
+        // What is left of the protocol's reasons to send nothing: all others were checked before.
+        self.news.truncate(news);
+        Published::TooLarge
+    }
+
+    fn send_publish(&mut self, message: &Message, id: Option<u16>, now: Instant) -> Result<(), MqttError> {
+        let Message { topic, body, retain } = message;
+        let qos = if id.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+        let events = match self.version {
+            Version::V3 => {
+                let mut packet = v3_1_1::Publish::builder().topic_name(topic)?.qos(qos).retain(*retain);
+                if let Some(id) = id {
+                    packet = packet.packet_id(id);
+                }
+                self.connection.checked_send(packet.payload(body).build()?)
+            }
+            Version::V5 => {
+                let mut packet = v5_0::Publish::builder().topic_name(topic)?.qos(qos).retain(*retain);
+                if let Some(id) = id {
+                    packet = packet.packet_id(id);
+                }
+                self.connection.checked_send(packet.payload(body).build()?)
+            }
+        };
+        self.handle(events, now);
+        Ok(())
+    }
+
+    /// Acknowledges a message: the broker may forget it.
+    pub(crate) fn acknowledge(&mut self, id: u16, now: Instant) {
+        let events = match self.version {
+            Version::V3 => v3_1_1::Puback::builder()
+                .packet_id(id)
+                .build()
+                .map(|packet| self.connection.checked_send(packet)),
+            Version::V5 => v5_0::Puback::builder()
+                .packet_id(id)
+                .build()
+                .map(|packet| self.connection.checked_send(packet)),
+        };
+        match events {
+            Ok(events) => self.handle(events, now),
+            Err(error) => self.news.push(News::Over(error.to_string())),
+        }
+    }
+
+    /// Says goodbye.
+    pub(crate) fn disconnect(&mut self, now: Instant) {
+        let events = match self.version {
+            Version::V3 => {
+                v3_1_1::Disconnect::builder().build().map(|packet| self.connection.checked_send(packet))
+            }
+            Version::V5 => {
+                v5_0::Disconnect::builder().build().map(|packet| self.connection.checked_send(packet))
+            }
+        };
+        if let Ok(events) = events {
+            self.handle(events, now);
+        }
+    }
+
+    /// The bytes to send.
+    pub(crate) fn take_out(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// What has come of it all.
+    pub(crate) fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.timers.iter().flatten().min().copied()
+    }
+
+    /// Does what is due. While nobody `reads`, the broker's silence means nothing.
+    pub(crate) fn tick(&mut self, now: Instant, reads: bool) {
+        if self.timers[PINGREQ].is_some_and(|due| due <= now) {
+            self.timers[PINGREQ] = None;
+            let events = self.connection.notify_timer_fired(TimerKind::PingreqSend);
+            self.handle(events, now);
+        }
+        if self.timers[PINGRESP].is_some_and(|due| due <= now) {
+            self.timers[PINGRESP] = if reads { None } else { now.checked_add(PATIENCE) };
+            if reads {
+                self.news.push(News::Over("the broker is silent".to_owned()));
+            }
+        }
+    }
+
+    fn handle(&mut self, events: Vec<Event>, now: Instant) {
+        for event in events {
+            match event {
+                Event::RequestSendPacket { packet, .. } => {
+                    self.out.extend_from_slice(&packet.to_continuous_buffer());
+                }
+                Event::NotifyPacketReceived(packet) => self.received(packet, now),
+                Event::RequestTimerReset { kind, duration_ms } => {
+                    if let Some(n) = timer(kind) {
+                        self.timers[n] = now.checked_add(Duration::from_millis(duration_ms));
+                    }
+                }
+                Event::RequestTimerCancel(kind) => {
+                    if let Some(n) = timer(kind) {
+                        self.timers[n] = None;
+                    }
+                }
+                Event::NotifyError(error) => {
+                    self.news.push(News::Over(format!("the protocol is broken: {error}")));
+                }
+                Event::RequestClose => {
+                    self.news.push(News::Over("the broker closes the connection".to_owned()));
+                }
+                Event::NotifyPacketIdReleased(_) => {}
+            }
+        }
+    }
+
+    fn received(&mut self, packet: Packet, now: Instant) {
+        match packet {
+            Packet::V3_1_1Connack(answer) => {
+                let code = answer.return_code();
+                self.answered(code == ConnectReturnCode::Accepted, &code.to_string(), now);
+            }
+            Packet::V5_0Connack(answer) => {
+                let code = answer.reason_code();
+                self.answered(code == ConnectReasonCode::Success, &code.to_string(), now);
+            }
+            Packet::V3_1_1Suback(answer) => {
+                let answers = answer.return_codes().into_iter();
+                self.subscribed(answers.map(|code| (code.is_success(), code.to_string())).collect());
+            }
+            Packet::V5_0Suback(answer) => {
+                let answers = answer.reason_codes().into_iter();
+                self.subscribed(answers.map(|code| (code.is_success(), code.to_string())).collect());
+            }
+            Packet::V3_1_1Publish(message) => {
+                let (topic, body) = (message.topic_name().to_owned(), message.payload().as_slice().to_vec());
+                self.news.push(News::Received(Received { topic, body, id: message.packet_id() }));
+            }
+            Packet::V5_0Publish(message) => {
+                let (topic, body) = (message.topic_name().to_owned(), message.payload().as_slice().to_vec());
+                self.news.push(News::Received(Received { topic, body, id: message.packet_id() }));
+            }
+            Packet::V3_1_1Puback(answer) => self.acknowledged(answer.packet_id()),
+            Packet::V5_0Puback(answer) => self.acknowledged(answer.packet_id()),
+            Packet::V5_0Disconnect(end) => {
+                let why = end.reason_code().map_or_else(String::new, |code| format!(": {code}"));
+                self.news.push(News::Over(format!("the broker ends the connection{why}")));
+            }
+            _ => {}
+        }
+    }
+
+    fn acknowledged(&mut self, id: u16) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        self.news.push(News::Acknowledged(id));
+    }
+
+    fn answered(&mut self, accepted: bool, code: &str, now: Instant) {
+        self.timers[PINGRESP] = None;
+        self.accepted = accepted;
+        if !accepted {
+            return self.news.push(News::Refused(code.to_owned()));
+        }
+        if self.filters.is_empty() {
+            return self.news.push(News::Accepted);
+        }
+        if let Err(error) = self.subscribe(now) {
+            self.news.push(News::Over(error.to_string()));
+        }
+    }
+
+    fn subscribe(&mut self, now: Instant) -> Result<(), MqttError> {
+        let id = self.connection.acquire_packet_id()?;
+        let mut entries = Vec::with_capacity(self.filters.len());
+        for (filter, qos) in &self.filters {
+            let qos = if *qos > 0 { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+            // What we publish ourselves is not to come back; 3.1.1 knows no way to say so.
+            let options = SubOpts::new().set_qos(qos).set_nl(self.version == Version::V5);
+            entries.push(SubEntry::new(filter, options)?);
+        }
+        let events = match self.version {
+            Version::V3 => self
+                .connection
+                .checked_send(v3_1_1::Subscribe::builder().packet_id(id).entries(entries).build()?),
+            Version::V5 => self
+                .connection
+                .checked_send(v5_0::Subscribe::builder().packet_id(id).entries(entries).build()?),
+        };
+        self.handle(events, now);
+        Ok(())
+    }
+
+    fn subscribed(&mut self, answers: Vec<(bool, String)>) {
+        for ((filter, _), (done, why)) in self.filters.iter().zip(answers) {
+            if !done {
+                self.news.push(News::NotSubscribed { filter: filter.clone(), why });
+            }
+        }
+        self.news.push(News::Accepted);
+    }
+}
+
+fn timer(kind: TimerKind) -> Option<usize> {
+    match kind {
+        TimerKind::PingreqSend => Some(PINGREQ),
+        TimerKind::PingrespRecv => Some(PINGRESP),
+        TimerKind::PingreqRecv => None,
+    }
+}
