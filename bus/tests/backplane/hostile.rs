@@ -273,6 +273,28 @@ fn a_flood_of_subscriptions_ends_at_the_limit() {
     assert_eq!(another.recv()[0], b"honest");
 }
 
+/// A publisher that is busy while many wishes end at once is not sent away for that.
+#[test]
+fn a_publisher_may_hear_late_that_all_wishes_have_ended() {
+    const TOPICS: usize = 20_000;
+    let backplane = native(Budget { subscriber_queue_bytes: 100_000, ..Budget::default() }).start().unwrap();
+    let mut publisher = Raw::publisher(&backplane);
+    publisher.await_wanted(b"\xff");
+    let mut subscriber = Raw::subscriber(&backplane, &[]);
+    // More than the system's buffers take.
+    let topic = |n: usize| [&n.to_string().into_bytes()[..], &[b't'; 1000]].concat();
+    for first in (0..TOPICS).step_by(100) {
+        let some: Vec<_> = (first..first + 100).map(topic).collect();
+        some.iter().for_each(|topic| subscriber.write(&subscription(true, true, topic)));
+        some.into_iter().for_each(|topic| assert_eq!(publisher.wish(), (true, topic)));
+    }
+    drop(subscriber);
+    until("all have ended", || backplane.stats().subscriptions == 0);
+    let ended: std::collections::HashSet<_> = (0..TOPICS).map(|_| publisher.wish()).collect();
+    assert!(ended.len() == TOPICS && ended.iter().all(|(subscribe, _)| !subscribe));
+    assert_eq!(backplane.stats().refused, 0);
+}
+
 /// Nobody may make the backplane hoard answers or news that he does not read.
 #[test]
 fn whoever_does_not_read_what_he_asked_for_is_sent_away() {

@@ -8,9 +8,6 @@ use multiplane_codec::zmtp::{Handshake, Peer, Refusal, SocketType};
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
-/// Answers to PING that may wait: hundreds, and honest peers have one at a time.
-const CONTROL_LIMIT: usize = 16 * 1024;
-
 /// Which port a connection came in by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
@@ -32,8 +29,6 @@ pub(super) struct Connection<S> {
     /// How much of the first message of `input` is known already.
     pub(super) scanned: usize,
     pub(super) queue: SendQueue,
-    /// Bytes of commands that may wait for a peer that does not read.
-    pub(super) control_limit: usize,
     /// The socket may have something to read.
     pub(super) readable: bool,
     /// The socket may take something.
@@ -87,7 +82,6 @@ impl<S: Read + Write> Connection<S> {
             input: Input::default(),
             scanned: 0,
             queue,
-            control_limit: CONTROL_LIMIT,
             readable: true,
             writable: true,
             ended: false,

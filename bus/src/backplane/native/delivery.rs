@@ -76,6 +76,7 @@ impl<S: Read + Write> Forwarder<S> {
 
     /// Writes to everybody who has something to get.
     pub(super) fn write(&mut self, now: Instant) {
+        let limit = self.control_limit(Side::Publisher);
         while let Some(id) = self.peers.take_dirty() {
             let Some(peer) = self.peers.get_mut(id) else { continue };
             if peer.writable {
@@ -95,7 +96,7 @@ impl<S: Read + Write> Forwarder<S> {
                 peer.holds = false;
                 *(if peer.joint { &mut self.full_joints } else { &mut self.holding }) -= 1;
             }
-            if peer.side == Side::Publisher && peer.queue.control() > peer.control_limit {
+            if peer.side == Side::Publisher && peer.queue.control() > limit {
                 self.disconnect(id, now, "it does not read what is wanted of it");
             }
         }

@@ -30,6 +30,12 @@ const RUN_BYTES: usize = 64 * 1024;
 /// Read of a publisher that is held back, for the sake of its PINGs.
 const HELD_READ: usize = 4 * 1024;
 
+/// Bytes of answers to PING that may wait: hundreds, and honest peers have one at a time.
+const ANSWERS: usize = 16 * 1024;
+
+/// What a wish takes at most besides its topic when a publisher is told of it.
+const WISH_OVERHEAD: usize = 9 + 10;
+
 /// Who has messages and no connection.
 const NO_CONNECTION: u32 = u32::MAX;
 
@@ -52,6 +58,8 @@ pub(super) struct Forwarder<S> {
     pub(super) peers: Peers<S>,
     /// Who wants what.
     pub(super) wanted: Subscriptions<u32>,
+    /// Bytes that it takes to tell a publisher all of it, and the most that there ever were.
+    telling: (usize, usize),
     pub(super) router: Router,
     /// For a component that hosts this backplane: what its subscribers began and ended to want.
     pub(super) upstream: Option<Vec<(bool, Vec<u8>)>>,
@@ -81,6 +89,7 @@ impl<S: Read + Write> Forwarder<S> {
             counters,
             peers: Peers::new(),
             wanted: Subscriptions::with_limit(builder.budget.subscriptions),
+            telling: (0, 0),
             budget: builder.budget.clone(),
             router: Router::new(),
             upstream: None,
@@ -418,6 +427,23 @@ impl<S: Read + Write> Forwarder<S> {
             }
         }
         self.show();
+    }
+
+    /// One wish more, or one less.
+    pub(super) fn weigh(&mut self, subscribe: bool, topic: &[u8]) {
+        let bytes = topic.len() + WISH_OVERHEAD;
+        let (now, most) = &mut self.telling;
+        *now = if subscribe { *now + bytes } else { now.saturating_sub(bytes) };
+        *most = (*most).max(*now);
+    }
+
+    /// Bytes of commands that may wait for a peer that does not read. A publisher may have to hear that all wishes have
+    /// ended at once.
+    pub(super) fn control_limit(&self, side: Side) -> usize {
+        match side {
+            Side::Subscriber => ANSWERS,
+            Side::Publisher => self.telling.1 + self.budget.subscriber_queue_bytes.max(ANSWERS),
+        }
     }
 
     /// Shows the world what is connected.

@@ -18,8 +18,6 @@ impl<S: Read + Write> Forwarder<S> {
                 command::write_subscription(&mut frames, theirs.minor, true, &topic);
             }
             peer.queue.push_control(&frames);
-            // It may be told as much again as may wait for a subscriber.
-            peer.control_limit = frames.len() + self.budget.subscriber_queue_bytes;
             self.peers.mark_dirty(id);
         }
         self.show();
@@ -98,8 +96,10 @@ impl<S: Read + Write> Forwarder<S> {
     pub(super) fn answer(&mut self, id: u32, command: &Command<'_>) -> Result<(), String> {
         match command {
             Command::Ping { context, .. } => {
+                let Some(side) = self.peers.get(id).map(|peer| peer.side) else { return Ok(()) };
+                let limit = self.control_limit(side);
                 let Some(peer) = self.peers.get_mut(id) else { return Ok(()) };
-                if peer.queue.control() > peer.control_limit {
+                if peer.queue.control() > limit {
                     return Err("it asks for answers and does not read them".to_owned());
                 }
                 let mut pong = Vec::new();
@@ -114,6 +114,7 @@ impl<S: Read + Write> Forwarder<S> {
     }
 
     pub(super) fn tell_publishers(&mut self, subscribe: bool, topic: &[u8]) {
+        self.weigh(subscribe, topic);
         self.upstream.iter_mut().for_each(|told| told.push((subscribe, topic.to_vec())));
         let mut frames = [Vec::new(), Vec::new()];
         for (minor, frame) in (0..).zip(&mut frames) {
