@@ -407,8 +407,11 @@ impl Worker {
             link.keep_alive(held, now);
             link.hot |= link.inlet.touch();
         }
-        for link in self.publishers.iter_mut().filter(|link| matches!(link.outlet, Outlet::Libzmq(_))) {
-            (link.pending, link.blocked) = (true, false);
+        for link in &mut self.publishers {
+            link.keep_alive(now);
+            if matches!(link.outlet, Outlet::Libzmq(_)) {
+                (link.pending, link.blocked) = (true, false);
+            }
         }
     }
 

@@ -118,6 +118,46 @@ fn a_peer_that_falls_silent_is_asked_and_given_up() {
     assert_eq!(subscriber.recv_timeout(LONG).unwrap().payload_bytes()[..], *b"2");
 }
 
+/// The context of a question, which the answer repeats.
+fn question(hub: &mut Raw) -> Vec<u8> {
+    let asked = hub.command();
+    asked.strip_prefix(b"\x04PING\0\0").expect("a question").to_vec()
+}
+
+#[test]
+fn who_only_publishes_notices_a_backplane_that_falls_silent() {
+    let (listener, _) = listen();
+    let (bus, publisher, mut hub) = sending(&listener);
+    publisher.publish_raw("x", b"1").unwrap();
+    assert_eq!(hub.frame().unwrap(), (1, b"x".to_vec()));
+    assert_eq!(hub.frame().unwrap(), (0, b"1".to_vec()));
+    // Answered, it lives on.
+    let context = question(&mut hub);
+    hub.write(&command(b"PONG", &context));
+    assert!(is_live(stats(&bus).publisher_link));
+    question(&mut hub);
+    assert_eq!(hub.rest(), b"", "one question is enough");
+    await_down(&bus);
+    let mut hub = wanting(&listener);
+    publisher.publish_raw("x", b"2").unwrap();
+    assert_eq!((hub.frame().unwrap().1, hub.frame().unwrap().1), (b"x".to_vec(), b"2".to_vec()));
+}
+
+/// It reads neither what was sent nor the question behind that, for as long as its subscribers are slow.
+#[test]
+fn a_backplane_that_holds_its_publishers_back_may_be_silent() {
+    let (listener, _) = listen();
+    let (bus, publisher, mut hub) = sending(&listener);
+    publisher.publish_raw("x", b"1").unwrap();
+    assert_eq!((hub.frame().unwrap().1, hub.frame().unwrap().1), (b"x".to_vec(), b"1".to_vec()));
+    let context = question(&mut hub);
+    // A sign of life that is no answer.
+    hub.write(&subscription(true, true, b"y"));
+    assert_eq!(question(&mut hub), context);
+    assert!(hub.is_silent_for(Duration::from_secs(7)));
+    assert!(is_live(stats(&bus).publisher_link));
+}
+
 /// The answer lies unread behind messages that a slow handler has still to take.
 #[test]
 fn whoever_is_slow_itself_does_not_take_its_peer_for_dead() {

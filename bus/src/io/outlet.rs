@@ -95,6 +95,15 @@ impl<S: Stream> Outlet<S> {
         }
     }
 
+    /// Asks a backplane that is silent for a sign of life, or gives it up. `sent`: messages on this connection, none of them
+    /// half written.
+    pub(crate) fn keep_alive(&mut self, sent: u64, now: Instant) -> Result<(), Broken> {
+        match self {
+            Outlet::Native(wire) => wire.keep_alive(sent, now),
+            Outlet::Libzmq(_) | Outlet::Hosted(_) => Ok(()),
+        }
+    }
+
     /// Sends a run of messages, of which the first may be the rest of one; less than all when there is no room.
     #[inline]
     pub(crate) fn write(&mut self, frames: &[u8], now: Instant) -> Result<Wrote, Broken> {

@@ -46,6 +46,8 @@ pub(crate) struct PublisherLink<S = TcpStream> {
     /// Something is due then.
     pub(super) due: Instant,
     waiters: Vec<Waiter>,
+    /// Messages that were sent on connections before this one.
+    sent_before: u64,
 }
 
 /// Decides which messages may pass.
@@ -103,6 +105,7 @@ impl<S: Stream> PublisherLink<S> {
             blocked: false,
             due: now,
             waiters: Vec::new(),
+            sent_before: 0,
         }
     }
 
@@ -289,6 +292,7 @@ impl<S: Stream> PublisherLink<S> {
                 Signal::Connected if matches!(self.outlet, Outlet::Hosted(_)) => self.up(now),
                 Signal::Connected => {
                     self.synchronising = Some(now);
+                    self.sent_before = self.gate.shared.counters.sent.get();
                     self.hear(now);
                 }
                 Signal::Disconnected => self.down(now),
@@ -310,6 +314,17 @@ impl<S: Stream> PublisherLink<S> {
         let grace = self.synchronising.map(|since| since + SYNCHRONISATION_GRACE);
         let due = waiting.chain(grace).chain(self.outlet.due()).min();
         self.due = due.unwrap_or(after(now, FAR));
+    }
+
+    /// Looks whether the backplane is alive. In the middle of a message there is no room for the question.
+    pub(super) fn keep_alive(&mut self, now: Instant) {
+        if self.queue.is_midway() || self.outbox.is_midway() {
+            return;
+        }
+        let sent = self.gate.shared.counters.sent.get() - self.sent_before;
+        if let Err(broken) = self.outlet.keep_alive(sent, now) {
+            self.lost(&broken, now);
+        }
     }
 
     /// Answers when somebody wants `topic`, or at the deadline.

@@ -175,10 +175,10 @@ impl<S: Stream> Link<S> {
         self.wire.fail(now);
     }
 
-    /// Asks a peer that is silent for a sign of life, or gives it up.
-    pub(super) fn keep_alive(&mut self, now: Instant) -> Result<(), Broken> {
+    /// Asks a peer that is silent for a sign of life, or gives it up; see [`Session::keep_alive`].
+    pub(super) fn keep_alive(&mut self, sent: u64, now: Instant) -> Result<(), Broken> {
         let Some(session) = &mut self.session else { return Ok(()) };
-        session.keep_alive(now)?;
+        session.keep_alive(sent, now)?;
         self.write_control().map(|_| ())
     }
 

@@ -73,6 +73,12 @@ impl<S: Stream> PublisherWire<S> {
         self.link.write_control().map(|_| ())
     }
 
+    /// Asks a backplane that is silent for a sign of life, or gives it up; never in the middle of a message. `sent`: whole
+    /// messages on this connection.
+    pub(crate) fn keep_alive(&mut self, sent: u64, now: Instant) -> Result<(), Broken> {
+        self.link.keep_alive(sent, now)
+    }
+
     /// Says that nothing more comes, and waits until the backplane has taken all and hung up, or for the deadline. A socket
     /// that is closed with something unread would be reset, and what is on its way with it.
     pub(crate) fn finish(&mut self, deadline: Instant) {

@@ -44,6 +44,8 @@ pub(super) struct Session {
     written: usize,
     heard: Instant,
     pinged: Option<Instant>,
+    /// The peer has answered a question that stood behind so many messages of ours.
+    answered: u64,
 }
 
 impl Session {
@@ -51,7 +53,7 @@ impl Session {
     pub(super) fn start(kind: SocketType, mut inbound: Inbound, now: Instant) -> Self {
         let (handshake, control) = Handshake::start(kind);
         inbound.clear();
-        Self { handshake, inbound, control, written: 0, heard: now, pinged: None }
+        Self { handshake, inbound, control, written: 0, heard: now, pinged: None, answered: 0 }
     }
 
     /// Who is there, once the handshake is done.
@@ -94,6 +96,10 @@ impl Session {
                 command::write_pong(&mut self.control, context);
                 Ok(())
             }
+            Command::Pong(context) => {
+                self.answered = (*context).try_into().map_or(self.answered, u64::from_be_bytes);
+                Ok(())
+            }
             Command::Error(reason) => {
                 Err(Broken::Protocol(format!("the peer says: {}", String::from_utf8_lossy(reason))))
             }
@@ -122,16 +128,21 @@ impl Session {
         Ok(true)
     }
 
-    /// Asks for a sign of life when it is time, or gives up.
-    pub(super) fn keep_alive(&mut self, now: Instant) -> Result<(), Broken> {
+    /// Asks for a sign of life when it is time, or gives up. The connection has taken `sent` messages. A backplane may leave
+    /// them unread as long as it has to hold its publishers back, and finds no question behind them; so it is given up
+    /// only when it has answered behind the last of them.
+    pub(super) fn keep_alive(&mut self, sent: u64, now: Instant) -> Result<(), Broken> {
         // A peer of 3.0 does not know the question.
         if self.peer().is_none_or(|peer| peer.minor < 1) {
             return Ok(());
         }
+        let may_be_held = self.answered != sent;
         match self.pinged {
-            Some(pinged) if now >= pinged + (DEAD_AFTER - PING_AFTER) => return Err(Broken::Silent),
+            Some(pinged) if now >= pinged + (DEAD_AFTER - PING_AFTER) && !may_be_held => {
+                return Err(Broken::Silent);
+            }
             None if now >= self.heard + PING_AFTER => {
-                command::write_ping(&mut self.control, 0, b"");
+                command::write_ping(&mut self.control, 0, &sent.to_be_bytes());
                 self.pinged = Some(now);
             }
             _ => {}

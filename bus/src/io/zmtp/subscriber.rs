@@ -113,7 +113,7 @@ impl<S: Stream> SubscriberWire<S> {
 
     /// Asks a peer that is silent for a sign of life, or gives it up.
     pub(crate) fn keep_alive(&mut self, now: Instant) -> Result<(), Broken> {
-        self.link.keep_alive(now)
+        self.link.keep_alive(0, now)
     }
 
     /// While a full inbox holds the link, silence means nothing.

@@ -27,6 +27,7 @@ pub(super) struct Publishing {
     shared: Arc<BackplaneShared>,
     link: PublisherLink<Stream>,
     token: Token,
+    next_tick: Instant,
     /// Its number, twice: for what threads publish, and one more for what handlers publish.
     first: u8,
     pub(super) trailer: u64,
@@ -60,6 +61,7 @@ impl Publishing {
             shared,
             link,
             token,
+            next_tick: now,
             first,
             trailer,
             sequences: [0; 2],
@@ -110,6 +112,11 @@ impl Publishing {
     pub(super) fn turn(&mut self, registry: &Registry, now: Instant) {
         if self.link.pending && !self.link.blocked {
             self.link.flush(now);
+            self.look();
+        }
+        if now >= self.next_tick {
+            self.next_tick = now + self.shared.budget.tick;
+            self.link.keep_alive(now);
             self.look();
         }
         if now >= self.link.due {
