@@ -69,7 +69,7 @@ enum EngineName {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Slow {
+pub(crate) enum Slow {
     /// It loses the oldest messages that wait for it, and they are counted; the others get all
     DropOldest,
     /// It loses the new message, and that is counted; the others get it
@@ -80,21 +80,26 @@ enum Slow {
     Disconnect,
 }
 
+impl From<Slow> for OnSlow {
+    fn from(slow: Slow) -> Self {
+        match slow {
+            Slow::DropOldest => OnSlow::DropOldest,
+            Slow::DropNewest => OnSlow::DropNewest,
+            Slow::Block => OnSlow::Block,
+            Slow::Disconnect => OnSlow::Disconnect,
+        }
+    }
+}
+
 pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     shutdown.watch();
     // Each connection is an open file. Where more are not allowed, those beyond are refused and the log says so.
     let _ = raise_open_files_limit();
-    let on_slow = match args.on_slow {
-        Slow::DropOldest => OnSlow::DropOldest,
-        Slow::DropNewest => OnSlow::DropNewest,
-        Slow::Block => OnSlow::Block,
-        Slow::Disconnect => OnSlow::Disconnect,
-    };
     let backplane = Backplane::builder(args.name.as_deref().unwrap_or(NAME))
         .bind(&args.bind)
         .publisher_port(args.publisher_port)
         .subscriber_port(args.subscriber_port)
-        .on_slow(on_slow)
+        .on_slow(args.on_slow.into())
         .guard(args.guard)
         .workers(usize::from(args.workers))
         .engine(match args.engine {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `backplane`, `bench`, `echo`, `publish`, `route`, `demo`, `manual` | one subcommand each |
 //! | `gateway` | between the bus and foreign worlds, a subcommand each |
+//! | `serve`, `relay`, `log`, `stream` | TCP streams, a subcommand each, and what they share |
 //! | `links` | the arguments that say which backplanes to link to |
 //! | `render` | how a message looks on the terminal |
 //! | `shutdown` | Ctrl-C |
@@ -21,12 +22,16 @@ mod echo;
 mod failure;
 mod gateway;
 mod links;
+mod log;
 mod manual;
 mod publish;
+mod relay;
 mod render;
 mod route;
 mod seconds;
+mod serve;
 mod shutdown;
+mod stream;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -62,6 +67,9 @@ enum Command {
     BenchRole(bench::RoleArgs),
     #[command(subcommand)]
     Gateway(gateway::Command),
+    Serve(serve::Args),
+    Relay(relay::Args),
+    Log(log::Args),
     #[command(subcommand)]
     Route(route::Command),
     Completions(manual::Completions),
@@ -92,6 +100,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Bench(args) => bench::run(args, &shutdown),
         Command::BenchRole(args) => bench::play(&args),
         Command::Gateway(command) => gateway::run(command, &shutdown),
+        Command::Serve(args) => serve::run(&args, &shutdown),
+        Command::Relay(args) => relay::run(&args, &shutdown),
+        Command::Log(args) => log::run(&args, &shutdown),
         Command::Route(command) => route::run(&command),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),

@@ -21,7 +21,7 @@ pub(crate) struct Multiplane {
     stderr: Lines,
     exit: Receiver<ExitStatus>,
     /// Open as long as this is kept: waiting for a child would close it.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
 }
 
 /// How it ended, and all that it said and nobody had waited for.
@@ -95,7 +95,7 @@ impl Multiplane {
         let (pid, stdin) = (Pid::from_child(&child), child.stdin.take());
         let (sender, exit) = channel();
         std::thread::spawn(move || sender.send(child.wait().unwrap()));
-        Self { pid, arguments: arguments.to_owned(), stdout, stderr, exit, _stdin: stdin }
+        Self { pid, arguments: arguments.to_owned(), stdout, stderr, exit, stdin }
     }
 
     /// The next line of standard output that contains `part`.
@@ -108,8 +108,22 @@ impl Multiplane {
         self.stderr.wait_for(part, &self.arguments)
     }
 
+    /// Writes to its standard input, which must be a pipe.
+    pub(crate) fn send(&mut self, text: &[u8]) {
+        self.stdin.as_mut().unwrap().write_all(text).unwrap();
+    }
+
+    /// The end of its standard input.
+    pub(crate) fn finish(&mut self) {
+        self.stdin = None;
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).unwrap();
+    }
+
     pub(crate) fn interrupt(&self) {
-        kill_process(self.pid, Signal::INT).unwrap();
+        self.signal(Signal::INT);
     }
 
     /// Its name in a list of processes.

@@ -1,0 +1,97 @@
+//! What `serve`, `relay` and `log` share: a port for clients that know nothing of us.
+
+use crate::backplane::Slow;
+use crate::clock::now;
+use crate::failure::{Failure, say};
+use crate::seconds::seconds;
+use crate::shutdown::Shutdown;
+use multiplane_bench::table::grouped;
+use multiplane_bridge::is_loopback;
+use multiplane_bus::OnSlow;
+use multiplane_bus::local::LocalError;
+use multiplane_stream::{ListenError, Protocol, ServerBuilder, ServerStats, StreamError, StreamServer};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long each part of the end may take after Ctrl-C.
+pub(crate) const DRAIN: Duration = Duration::from_millis(250);
+/// How often it looks whether the source has ended by itself.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What holds for those who receive.
+#[derive(clap::Args)]
+pub(crate) struct Clients {
+    /// What happens when a client is too slow and its queue is full
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = Slow::DropOldest)]
+    on_slow: Slow,
+
+    /// Disconnect a client that takes nothing of what waits for it for so many seconds, or, where it is to send, that
+    /// sends nothing
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    idle_timeout: Option<Duration>,
+}
+
+impl Clients {
+    /// A server that is to serve them.
+    pub(crate) fn server(&self, protocol: Protocol, listen: &str) -> Result<StreamServer, Failure> {
+        let mut server: ServerBuilder = StreamServer::builder(protocol).listen(listen);
+        if let Some(timeout) = self.idle_timeout {
+            server = server.idle_timeout(timeout);
+        }
+        server.on_slow(OnSlow::from(self.on_slow)).start().map_err(failed)
+    }
+}
+
+/// A mistake of the command line is another thing than a port in use.
+pub(crate) fn failed(error: StreamError) -> Failure {
+    match error {
+        StreamError::Listen(ListenError::Address { .. }) => Failure::Misuse(error.to_string()),
+        _ => Failure::Failed(error.to_string()),
+    }
+}
+
+pub(crate) fn unnamed(error: LocalError) -> Failure {
+    Failure::Failed(error.to_string())
+}
+
+/// Says how to reach it, and warns of who can. Whoever started this may have stopped reading; that is no reason to end.
+pub(crate) fn announce(what: &str, with: &str, address: SocketAddr) {
+    let mut out = io::stdout().lock();
+    let (host, port) = (address.ip(), address.port());
+    let _ = writeln!(out, "{what} at {address}: {with} {host} {port}").and_then(|()| out.flush());
+    if !is_loopback(host) {
+        say(format_args!(
+            "multiplane: warning: listening at {address}: nothing asks who connects, so everybody who can reach this \
+             machine can; a port without an address is for this machine only"
+        ));
+    }
+}
+
+/// Waits for Ctrl-C (then true), or until the source has ended.
+pub(crate) fn interrupted(shutdown: &Shutdown, ended: impl Fn() -> bool) -> bool {
+    while !ended() {
+        if shutdown.wait_until(now() + TICK) {
+            return true;
+        }
+    }
+    shutdown.requested()
+}
+
+/// The last words about those who received.
+pub(crate) fn served(stats: &ServerStats) -> String {
+    let mut line = format!("clients {}", grouped(stats.accepted));
+    line += &format!(", sent {} of {} bytes", grouped(stats.sent), grouped(stats.sent_bytes));
+    line += &format!(", dropped {}", grouped(stats.dropped));
+    for (count, what) in [
+        (stats.lost, "lost with clients that went away"),
+        (stats.slow, "clients disconnected for being slow"),
+        (stats.idle, "clients disconnected for being idle"),
+        (stats.turned_away, "clients turned away"),
+    ] {
+        if count > 0 {
+            line += &format!(", {what} {}", grouped(count));
+        }
+    }
+    line
+}
