@@ -402,3 +402,115 @@ fn timer(kind: TimerKind) -> Option<usize> {
         TimerKind::PingreqRecv => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{FromMqtt, Mapping, ToMqtt};
+
+    #[allow(clippy::disallowed_methods, reason = "a test has to start somewhere")]
+    fn client(version: Version) -> (Client, Instant) {
+        let mapping = Mapping {
+            to_mqtt: vec![ToMqtt::new("a", "b")],
+            from_mqtt: vec![FromMqtt { qos: 1, ..FromMqtt::new("net/#", "c") }],
+        };
+        let config = Config { version, ..Config::new("broker:1883", mapping) };
+        let now = Instant::now();
+        (Client::connect(&config, "gateway", now).unwrap(), now)
+    }
+
+    /// What a broker says that lets us in and takes the subscription with number `id`.
+    fn welcome(version: Version, id: u16) -> Vec<u8> {
+        let [high, low] = id.to_be_bytes();
+        match version {
+            Version::V3 => vec![0x20, 2, 0, 0, 0x90, 3, high, low, 1],
+            Version::V5 => vec![0x20, 3, 0, 0, 0, 0x90, 4, high, low, 0, 1],
+        }
+    }
+
+    fn let_in(version: Version) -> (Client, Instant) {
+        let (mut client, now) = client(version);
+        client.feed(&welcome(version, 1), now);
+        assert_eq!(client.take_news(), [News::Accepted]);
+        client.take_out();
+        (client, now)
+    }
+
+    #[test]
+    fn a_message_of_quality_1_is_acknowledged_when_we_say_so_and_not_before() {
+        let (mut client, now) = let_in(Version::V3);
+        client.feed(b"\x32\x0a\x00\x05net/x\x00\x07!", now);
+        let received = Received { topic: "net/x".to_owned(), body: b"!".to_vec(), id: Some(7) };
+        assert_eq!(client.take_news(), [News::Received(received)]);
+        assert_eq!(client.take_out(), b"");
+        client.acknowledge(7, now);
+        assert_eq!(client.take_out(), b"\x40\x02\x00\x07");
+    }
+
+    #[test]
+    fn what_is_sent_is_counted_until_it_is_acknowledged() {
+        let (mut client, now) = let_in(Version::V3);
+        let message = Message { topic: "t".to_owned(), body: b"!".to_vec(), retain: false };
+        let ids: Vec<_> = (0..WINDOW).map(|_| client.publish(&message, 1, now)).collect();
+        assert!(ids.iter().all(|sent| matches!(sent, Published::Sent(Some(_)))) && !client.has_window());
+        let Published::Sent(Some(id)) = ids[0] else { panic!("{ids:?}") };
+        client.feed(&[&[0x40, 2][..], &id.to_be_bytes()].concat(), now);
+        assert_eq!(client.take_news(), [News::Acknowledged(id)]);
+        assert!(client.has_window());
+    }
+
+    #[test]
+    fn a_broker_that_takes_no_large_packets_is_not_sent_any() {
+        let (mut client, now) = client(Version::V5);
+        // Its answer has the property 27, maximum packet size: 20 bytes.
+        client.feed(&[0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, 20], now);
+        client.take_out();
+        let message = |length| Message { topic: "t".to_owned(), body: vec![0; length], retain: false };
+        assert_eq!(client.publish(&message(100), 0, now), Published::TooLarge);
+        assert_eq!(client.publish(&message(100), 1, now), Published::TooLarge);
+        assert_eq!(client.publish(&message(1), 0, now), Published::Sent(None));
+    }
+
+    #[test]
+    fn silence_is_noticed_unless_nobody_listens() {
+        let (mut client, now) = let_in(Version::V3);
+        let asked = now + Duration::from_secs(31);
+        client.tick(asked, true);
+        assert_eq!(client.take_out(), [0xc0, 0], "a ping");
+        client.tick(asked + PATIENCE, false);
+        assert_eq!(client.take_news(), []);
+        client.tick(asked + PATIENCE * 2, true);
+        assert!(matches!(client.take_news()[..], [News::Over(_)]));
+    }
+
+    /// Nothing that a broker says may end the process: neither noise, nor what is nearly right.
+    #[test]
+    fn a_hostile_broker_ends_its_connection_only() {
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = move |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 33) as usize % below
+        };
+        for round in 0..40_000 {
+            let version = if round % 2 == 0 { Version::V3 } else { Version::V5 };
+            let (mut client, now) = client(version);
+            let mut bytes = welcome(version, 1);
+            if round % 4 < 2 {
+                client.feed(&bytes, now);
+                bytes =
+                    b"\x32\x0b\x00\x05net/x\x00\x07\x00!\x40\x02\x00\x01\xd0\x00\xe0\x02\x8b\x00".to_vec();
+            }
+            for _ in 0..random(6) {
+                let at = random(bytes.len());
+                bytes[at] = random(256) as u8;
+            }
+            bytes.extend((0..random(40)).map(|_| random(256) as u8));
+            let cut = random(bytes.len());
+            client.feed(&bytes[..cut], now);
+            client.feed(&bytes[cut..], now);
+            client.take_news();
+        }
+    }
+}
