@@ -417,3 +417,51 @@ fn a_broker_that_asks_who_it_is_gets_an_answer() {
     by_environment.interrupt();
     assert!(by_environment.exit().success());
 }
+
+#[test]
+#[ignore = "needs mosquitto, paho-mqtt and openssl: tests/run"]
+fn a_broker_under_tls_has_to_prove_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    // An authority, a broker that it vouches for, and another authority that it does not know.
+    let openssl = |arguments: &str| {
+        let arguments = arguments.replace('@', &path(""));
+        let made = Command::new("openssl").args(arguments.split(' ')).output().unwrap();
+        assert!(made.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&made.stderr));
+    };
+    for authority in ["ca", "other"] {
+        openssl(&format!(
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={authority} -keyout @{authority}.key -out @{authority}.pem"
+        ));
+    }
+    std::fs::write(path("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1").unwrap();
+    openssl("req -newkey rsa:2048 -nodes -subj /CN=broker -keyout @broker.key -out @broker.csr");
+    openssl(
+        "x509 -req -in @broker.csr -CA @ca.pem -CAkey @ca.key -CAcreateserial -days 2 -extfile @names -out @broker.pem",
+    );
+    let settings =
+        format!("allow_anonymous true\ncertfile {}\nkeyfile {}", path("broker.pem"), path("broker.key"));
+    let mut broker = Broker::absent(&settings);
+    broker.restart();
+
+    let bench = Bench::new(&["from_mqtt"]);
+    let start = |authority: &str, way: [&str; 2]| {
+        let authority = path(authority);
+        gateway(&bench.hub, &broker, &[&["--tls-ca", authority.as_str()][..], &way].concat())
+    };
+    let mut doubtful = start("other.pem", ["--mqtt-version", "5"]);
+    doubtful.line("refused", |line| line.contains("refuses the gateway") && line.contains("certificate"));
+    drop(doubtful);
+
+    let mut there = start("ca.pem", ["--out", "to_mqtt=x,qos=1"]);
+    let mut back = start("ca.pem", ["--in", "x=from_mqtt,qos=1"]);
+    connected(&mut there);
+    connected(&mut back);
+    bench.await_gateway("to_mqtt");
+    bench.publish("to_mqtt", 0..2000);
+    for n in 0..2000 {
+        assert_eq!(bench.next().payload().unwrap().get("bus").unwrap().as_u64(), Some(n));
+    }
+    assert_eq!(ended(there), "0, to MQTT 2000");
+    assert_eq!(ended(back), "2000, to MQTT 0");
+}

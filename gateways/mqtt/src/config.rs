@@ -3,7 +3,7 @@
 use crate::translate::{Template, check_filter, filter_overlaps};
 use serde::Deserialize;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// All that a gateway is told.
@@ -18,6 +18,8 @@ pub struct Config {
     pub client_id: Option<String>,
     /// Who it is.
     pub credentials: Option<Credentials>,
+    /// Encrypted, and with a broker that proves its name; in the clear by default.
+    pub tls: Option<Tls>,
     /// After so long without a word the broker is asked whether it is there. 30 seconds by default.
     pub keep_alive: Duration,
     /// Messages that wait for a broker that is away or slow; beyond, the oldest make way and are counted. 16,384 by
@@ -25,6 +27,13 @@ pub struct Config {
     pub queue: usize,
     /// What goes where.
     pub mapping: Mapping,
+}
+
+/// How the broker proves who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// A PEM file with the certificates of the authorities that may vouch for it; those that the system trusts by default.
+    pub authority: Option<PathBuf>,
 }
 
 /// A version of MQTT.
@@ -326,6 +335,7 @@ impl Config {
             version: Version::V3,
             client_id: None,
             credentials: None,
+            tls: None,
             keep_alive: Duration::from_secs(30),
             queue: 16_384,
             mapping,

@@ -5,6 +5,7 @@ use crate::config::{Config, FromMqtt, MappingError};
 use crate::report::{Event, Report, Stats};
 use crate::session::{Over, Session};
 use crate::translate::{body_on_bus, to_mqtt, topic_on_bus};
+use crate::transport::Security;
 use mio::{Registry, Token};
 use multiplane_bridge::dialer::Dialled;
 use multiplane_bridge::{Backoff, Dialer, RateLimit, Running, Setup, Turn, Work, spawn};
@@ -38,6 +39,9 @@ pub enum StartError {
     /// The mapping names a backplane that the routing specification has not, or one without the port that it needs.
     #[error(transparent)]
     Backplane(#[from] BusError),
+    /// TLS cannot be had; the message says why.
+    #[error("{0}")]
+    Tls(String),
     /// The system has no descriptor or thread left.
     #[error("the gateway cannot begin: {0}")]
     System(#[from] io::Error),
@@ -52,6 +56,7 @@ pub struct Gateway {
     complaints: Complaints,
     registry: Registry,
     dialer: Dialer,
+    security: Security,
     /// Whether people know that the broker is away.
     told: bool,
     /// After the broker has not let us in.
@@ -111,6 +116,7 @@ pub fn start(
     tell: impl FnMut(&Event<'_>) + Send + 'static,
 ) -> Result<Running<Gateway>, StartError> {
     config.mapping.check(config.version)?;
+    let security = Security::new(&config).map_err(StartError::Tls)?;
     let defaults = Budget::default();
     let budget =
         Budget { inbox: config.queue, drain_batch: defaults.drain_batch.min(config.queue), ..defaults };
@@ -120,7 +126,7 @@ pub fn start(
         .on_full(OnFull::DropOldest)
         .start_deadline(Duration::ZERO)
         .start()?;
-    spawn("mqtt-gateway", |setup| Gateway::new(bus, config, Box::new(tell), setup))
+    spawn("mqtt-gateway", |setup| Gateway::new(bus, config, security, Box::new(tell), setup))
 }
 
 /// The backplanes that rows name must be there.
@@ -144,6 +150,7 @@ impl Gateway {
     fn new(
         bus: Bus,
         config: Config,
+        security: Security,
         tell: Box<dyn FnMut(&Event<'_>) + Send>,
         setup: Setup,
     ) -> Result<Self, StartError> {
@@ -183,6 +190,7 @@ impl Gateway {
             complaints: Complaints::default(),
             registry: setup.registry,
             dialer: Dialer::new(&config.broker, BROKER, setup.now),
+            security,
             told: false,
             pauses: Backoff::new(PAUSES.0, PAUSES.1),
             pause: None,
@@ -233,13 +241,16 @@ impl Gateway {
         self.pause = None;
         match self.dialer.turn(&self.registry, now) {
             Dialled::Nothing => {}
-            Dialled::Connected(stream) => match Client::connect(&self.config, &self.client_id, now) {
-                Ok(client) => self.session = Some(Session::new(client, stream)),
-                Err(why) => {
-                    self.dialer.lost(now);
-                    self.not_let_in(&why, now);
+            Dialled::Connected(socket) => {
+                let client = Client::connect(&self.config, &self.client_id, now);
+                match client.and_then(|client| Ok((client, self.security.wrap(socket)?))) {
+                    Ok((client, stream)) => self.session = Some(Session::new(client, stream)),
+                    Err(why) => {
+                        self.dialer.lost(now);
+                        self.not_let_in(&why, now);
+                    }
                 }
-            },
+            }
             Dialled::Failed(error) => {
                 let (broker, why) = (self.config.broker.as_str(), error.to_string());
                 tracing::info!(broker, why, "waiting for the broker");

@@ -14,6 +14,7 @@
 //! | `config` | which broker, and what goes where |
 //! | `client` | the protocol, without a socket |
 //! | `session` | one connection to the broker |
+//! | `transport` | the socket, in the clear or under TLS |
 //! | `gateway` | what happens in a turn of the loop |
 //! | `report` | what is told while it runs, and what was counted |
 //!
@@ -44,7 +45,8 @@ mod gateway;
 mod report;
 mod session;
 mod translate;
+mod transport;
 
-pub use config::{Body, Config, Credentials, FromMqtt, Mapping, MappingError, ToMqtt, Version};
+pub use config::{Body, Config, Credentials, FromMqtt, Mapping, MappingError, Tls, ToMqtt, Version};
 pub use gateway::{Gateway, StartError, start};
 pub use report::{Event, Report, Stats};

@@ -1,11 +1,11 @@
 //! One connection to the broker.
 
 use crate::client::{Client, Message, News, Published};
+use crate::transport::Transport;
 use bytes::Bytes;
-use mio::net::TcpStream;
 use multiplane_bridge::{Bounds, Outgoing};
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::time::Instant;
 
 /// Bytes that wait for the broker besides one message of any size; what is behind them waits in the inbox.
@@ -18,7 +18,7 @@ const CHUNKS: usize = 16;
 pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) readable: bool,
-    stream: TcpStream,
+    stream: Transport,
     outgoing: Outgoing,
     /// Sent with quality 1, and not acknowledged yet.
     in_flight: VecDeque<(u16, Message)>,
@@ -29,7 +29,7 @@ pub(crate) struct Session {
 pub(crate) type Over = String;
 
 impl Session {
-    pub(crate) fn new(client: Client, stream: TcpStream) -> Self {
+    pub(crate) fn new(client: Client, stream: Transport) -> Self {
         let (outgoing, in_flight) = (Outgoing::new(OUTGOING), VecDeque::new());
         let mut session =
             Self { client, readable: true, stream, outgoing, in_flight, chunk: vec![0; CHUNK].into() };
@@ -117,7 +117,10 @@ impl Session {
             }
         }
         let flushed = self.outgoing.flush(&mut self.stream).map_err(|error| error.to_string())?;
-        Ok(flushed.messages)
+        match self.stream.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error.to_string()),
+            _ => Ok(flushed.messages),
+        }
     }
 
     pub(crate) fn disconnect(&mut self, now: Instant) {

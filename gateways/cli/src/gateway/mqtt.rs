@@ -4,7 +4,7 @@ use super::{DRAIN, tell, tell_losses, until_the_end};
 use crate::failure::{Failure, say};
 use crate::links::Links;
 use crate::shutdown::Shutdown;
-use multiplane_mqtt::{Config, Credentials, FromMqtt, Mapping, StartError, ToMqtt, Version, start};
+use multiplane_mqtt::{Config, Credentials, FromMqtt, Mapping, StartError, Tls, ToMqtt, Version, start};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,9 +45,9 @@ pub(crate) struct Args {
     #[arg(short = 'a', long, value_name = "HOST", default_value = "localhost")]
     mqtt_address: String,
 
-    /// The port of the broker
-    #[arg(short = 'd', long, value_name = "PORT", default_value_t = 1883, value_parser = clap::value_parser!(u16).range(1..))]
-    mqtt_port: u16,
+    /// The port of the broker [default: 1883, with TLS 8883]
+    #[arg(short = 'd', long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    mqtt_port: Option<u16>,
 
     /// The bus topic of what arrives on the topics of -j [default: from_mqtt]
     #[arg(short = 'e', long, value_name = "TOPIC")]
@@ -93,6 +93,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
 
+    /// Encrypt, and let the broker prove its name by an authority that this system trusts
+    #[arg(long)]
+    tls: bool,
+
+    /// As --tls, by an authority whose certificate is in this PEM file
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+
     /// Ask a silent broker whether it is there after so many seconds
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     keep_alive: u16,
@@ -119,12 +127,15 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         version: if args.mqtt_version == "5" { Version::V5 } else { Version::V3 },
         client_id: args.client_id.clone(),
         credentials: credentials(args.credentials.as_deref())?,
+        tls: encrypted(&args).then(|| Tls { authority: args.tls_ca.clone() }),
         keep_alive: Duration::from_secs(args.keep_alive.into()),
         queue: args.queue as usize,
         ..Config::new(&broker(&args), mapping(&args)?)
     };
     let running = start(&args.name, routing, config, |event| tell(event)).map_err(|error| match error {
-        StartError::Mapping(_) | StartError::Backplane(_) => Failure::Misuse(error.to_string()),
+        StartError::Mapping(_) | StartError::Backplane(_) | StartError::Tls(_) => {
+            Failure::Misuse(error.to_string())
+        }
         _ => Failure::Failed(error.to_string()),
     })?;
     let gateway = until_the_end(running, shutdown)?;
@@ -138,11 +149,16 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     }
 }
 
+fn encrypted(args: &Args) -> bool {
+    args.tls || args.tls_ca.is_some()
+}
+
 fn broker(args: &Args) -> String {
     let host = &args.mqtt_address;
+    let port = args.mqtt_port.unwrap_or(if encrypted(args) { 8883 } else { 1883 });
     match host.contains(':') && !host.starts_with('[') {
-        true => format!("[{host}]:{}", args.mqtt_port),
-        false => format!("{host}:{}", args.mqtt_port),
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }
 
