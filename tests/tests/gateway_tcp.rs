@@ -3,11 +3,11 @@
 
 use multiplane_bus::{Bus, Publisher, Subscriber};
 use multiplane_tests::clock::{DEADLINE, eventually};
-use multiplane_tests::component;
 use multiplane_tests::hub::{Hub, Kind};
 use multiplane_tests::place::free_port;
 use multiplane_tests::process::Process;
 use multiplane_tests::programs::{multiplane, python};
+use multiplane_tests::{component, spec};
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
@@ -242,5 +242,95 @@ fn devices_that_connect_and_devices_with_topics_of_their_own() {
             device.say("probe");
             heard.recv_timeout(Duration::from_millis(100)).is_ok_and(|message| message.topic() == topic)
         });
+    }
+}
+
+#[test]
+#[ignore = "needs Python: tests/run"]
+fn one_gateway_links_several_backplanes() {
+    let hubs = [Hub::start(Kind::Multiplane, "BP1"), Hub::start(Kind::Multiplane, "BP2")];
+    let topics = ["from_pico", "door"];
+    let bus = component("bench", hubs.each_ref().map(|hub| hub.route(topics)));
+    let heard = bus.subscriber().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("spec.csv");
+    std::fs::write(&csv, spec(hubs.each_ref().map(|hub| hub.route(topics))).to_string()).unwrap();
+
+    let ports = [free_port(), free_port()];
+    let [mut everywhere, mut second] = ports.map(|port| device(port, "1"));
+    let devices = [
+        format!("127.0.0.1:{}", ports[0]),
+        format!("127.0.0.1:{},from=door,to=lock,backplane=BP2", ports[1]),
+    ];
+    let mut command = Command::new(multiplane());
+    command.args(["gateway", "tcp", "--routing", csv.to_str().unwrap()]);
+    command.args(["--device", &devices[0], "--device", &devices[1]]);
+    let gateway = Process::start("gateway", &mut command);
+    for device in [&mut everywhere, &mut second] {
+        device.after("CONNECTED");
+    }
+    // What the second sends is heard on its backplane only, what the first sends on both.
+    let mut found = std::collections::BTreeSet::new();
+    eventually("probes arrive", || {
+        everywhere.say("probe");
+        second.say("probe");
+        while let Ok(message) = heard.recv_timeout(Duration::from_millis(50)) {
+            found.insert((message.topic().to_owned(), message.backplane().name()));
+        }
+        found.len() == 3
+    });
+    let expected = [("door", "BP2"), ("from_pico", "BP1"), ("from_pico", "BP2")];
+    assert_eq!(found, expected.map(|(topic, name)| (topic.to_owned(), name)).into());
+
+    for (name, topic, number) in [("BP1", "figura", 1), ("BP2", "figura", 2), ("BP2", "lock", 3)] {
+        let publisher = bus.publisher(name).unwrap();
+        publisher.wait_for_subscriber(topic, DEADLINE).unwrap();
+        publisher.publish(topic, &number).unwrap();
+        let device = if topic == "lock" { &mut second } else { &mut everywhere };
+        device.say("any");
+        assert_eq!(device.after("HEARD "), number.to_string());
+    }
+    drop(gateway);
+}
+
+/// Four bytes can promise four gigabytes: such a connection is ended, and nothing is allocated for it.
+#[test]
+#[ignore = "needs Python: tests/run"]
+fn a_length_past_the_limit_ends_the_connection_only() {
+    let bench = Bench::new();
+    let port = free_port();
+    let mut device = device(port, "4");
+    let arguments = ["-a", "127.0.0.1", "-n", &port.to_string(), "--length-bytes", "4"];
+    let mut gateway = gateway(&bench.hub, &arguments);
+    device.after("CONNECTED");
+    bench.await_link(&mut device);
+    device.say("raw ffffffff00");
+    gateway.line("the end", |line| line.starts_with("Lost 127.0.0.1") && line.contains("4294967295 bytes"));
+    device.after("CONNECTED");
+    device.say("send 0 1");
+    bench.hear(0..1);
+}
+
+#[test]
+#[ignore = "needs the multiplane binary: tests/run"]
+fn wrong_use_is_told_in_a_line_with_exit_code_2() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (arguments, part, code) in [
+        (&["tcp"][..], "there is no device", 2),
+        (&["tcp", "--device", "host"], "it begins with no address and port", 2),
+        (&["tcp", "--device", "h:1,backplane=X"], "X", 2),
+        (&["tcp", "--listen", &port], "in use", 1),
+        (&["mqtt", "--out", "a"], "there is no `=`", 2),
+        (&["mqtt", "--out", "a=b,qos=2"], "says nothing here", 2),
+        (&["mqtt", "--in", "a/#/b=c"], "is no filter of MQTT", 2),
+        (&["mqtt", "--mapping", "/absent.toml"], "/absent.toml: ", 2),
+        (&["mqtt", "--tls-ca", "/absent.pem"], "/absent.pem: ", 2),
+        (&["mqtt", "--credentials", "/absent"], "--credentials /absent: ", 2),
+    ] {
+        let output = Command::new(multiplane()).arg("gateway").args(arguments).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(part) && error.lines().count() == 1, "{arguments:?}: {error}");
     }
 }
