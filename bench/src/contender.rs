@@ -42,6 +42,7 @@ use std::time::Duration;
 /// All that this build can measure.
 static SYSTEMS: &[&System] = &[
     &multiplane::NATIVE,
+    &multiplane::TCP,
     &multiplane::LIBZMQ,
     &libzmq::PROXY,
     &libzmq::PROXY_CREDIT,

@@ -52,6 +52,7 @@ pub struct Builder {
     wait: Wait,
     on_full: OnFull,
     engine: Engine,
+    unix_shortcut: bool,
     hosted: Vec<BackplaneBuilder>,
     budget: Budget,
 }
@@ -74,6 +75,7 @@ impl Builder {
             wait: Wait::default(),
             on_full: OnFull::default(),
             engine: Engine::default(),
+            unix_shortcut: true,
             hosted: Vec::new(),
             budget: Budget::default(),
         }
@@ -142,6 +144,14 @@ impl Builder {
     /// promises.
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = engine;
+        self
+    }
+
+    /// Whether links to native backplanes on the same host may move to a Unix socket, which carries more than TCP; on by
+    /// default. They connect by TCP as always, and move before anything is said, if the backplane offers that; the
+    /// [`LinkUp`](crate::LinkEvent::LinkUp) event says what a link runs on. Linux only.
+    pub fn unix_shortcut(mut self, unix_shortcut: bool) -> Self {
+        self.unix_shortcut = unix_shortcut;
         self
     }
 
@@ -235,7 +245,8 @@ impl Builder {
             let hosted = index.checked_sub(linked).and_then(|n| hosted.get_mut(n)?.take());
             let share = &mut shares[index % workers];
             let id = BackplaneId::intern(&route.name, u16::try_from(index).unwrap_or(u16::MAX));
-            backplanes.push(open_backplane((id, route, hosted), share, context, budget, events)?);
+            let way = (context, self.unix_shortcut);
+            backplanes.push(open_backplane((id, route, hosted), share, way, budget, events)?);
         }
         let shared = Arc::new(BusShared {
             name: self.name.clone(),
@@ -291,7 +302,7 @@ fn open_worker(index: usize, workers: usize, routes: &[Route]) -> Result<Share, 
 fn open_backplane(
     (id, route, hosted): (BackplaneId, &Route, Option<Hosted>),
     share: &mut Share,
-    context: Option<&Context>,
+    (context, unix): (Option<&Context>, bool),
     budget: &Arc<Budget>,
     events: &EventSink,
 ) -> Result<Arc<BackplaneShared>, StartError> {
@@ -317,18 +328,16 @@ fn open_backplane(
         budget: budget.clone(),
     });
     let life = |direction| Life::new(shared.clone(), direction, events.clone(), now);
-    let wake = {
-        let worker = share.shared.clone();
-        Arc::new(move || worker.signal(worker.retry_mark()))
-    };
+    let worker = share.shared.clone();
+    let wake = Arc::new(move || worker.signal(worker.retry_mark()));
     if let (Some(side), Some(queue)) = (&shared.publish, queue) {
         let refused = |error: &dyn ToString| refused(Direction::Publish, error);
         let outlet = match (hosted, context) {
             (Some(hosted), _) => Outlet::Hosted(Box::new(hosted)),
-            (None, None) => Outlet::Native(Box::new(
-                PublisherWire::new(&side.endpoint, budget, wake.clone(), now)
-                    .map_err(|error| refused(&error))?,
-            )),
+            (None, None) => {
+                let wire = PublisherWire::new((&side.endpoint, unix), budget, wake.clone(), now);
+                Outlet::Native(Box::new(wire.map_err(|error| refused(&error))?))
+            }
             (None, Some(context)) => {
                 let (socket, monitor) = PublisherSocket::connect(context, &side.endpoint, budget)
                     .map_err(|error| refused(&error))?;
@@ -341,9 +350,10 @@ fn open_backplane(
     if let Some(side) = &shared.subscribe {
         let refused = |error: &dyn ToString| refused(Direction::Subscribe, error);
         let inlet = match context {
-            None => Inlet::Native(Box::new(
-                SubscriberWire::new(&side.endpoint, budget, wake, now).map_err(|error| refused(&error))?,
-            )),
+            None => {
+                let wire = SubscriberWire::new((&side.endpoint, unix), budget, wake, now);
+                Inlet::Native(Box::new(wire.map_err(|error| refused(&error))?))
+            }
             Some(context) => {
                 let (socket, monitor) = SubscriberSocket::connect(context, &side.endpoint, budget)
                     .map_err(|error| refused(&error))?;

@@ -24,6 +24,29 @@ impl std::fmt::Display for Direction {
     }
 }
 
+/// What a connection runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// A Unix socket, to which two native ends on the same host move by themselves; see
+    /// [`Builder::unix_shortcut`](crate::Builder::unix_shortcut).
+    Unix,
+    /// None: the component hosts the backplane.
+    Hosted,
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Transport::Tcp => "tcp",
+            Transport::Unix => "unix",
+            Transport::Hosted => "hosted",
+        })
+    }
+}
+
 /// A link came up or went down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,6 +58,8 @@ pub enum LinkEvent {
         backplane: BackplaneId,
         /// Which of its links.
         direction: Direction,
+        /// What it runs on now.
+        transport: Transport,
         /// How long it had been down or connecting.
         after: Duration,
     },
@@ -112,6 +137,7 @@ mod tests {
         let up = |seconds| LinkEvent::LinkUp {
             backplane,
             direction: Direction::Publish,
+            transport: Transport::Tcp,
             after: Duration::from_secs(seconds),
         };
         for seconds in 0..3 {

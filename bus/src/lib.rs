@@ -50,7 +50,7 @@ pub use builder::Builder;
 pub use bus::{Broadcast, Bus, CloseReport, StopHandle};
 pub use counters::{BackplaneStats, Dropped};
 pub use error::{BusError, DeadLink, HandlerError, PublishError, StartError};
-pub use events::{Direction, Events, LinkEvent};
+pub use events::{Direction, Events, LinkEvent, Transport};
 #[doc(hidden)]
 pub use io::zmq::measuring;
 pub use latency::Latency;

@@ -172,6 +172,34 @@ fn each_version_is_accepted_or_refused_by_its_name() {
 }
 
 #[test]
+fn a_property_of_an_application_is_told_and_found() {
+    let say = |name: &str, value: &[u8]| {
+        let mut metadata = Vec::new();
+        command::write_property(&mut metadata, "Socket-Type", b"SUB");
+        command::write_property(&mut metadata, name, value);
+        [&GREETING, &*ready(&metadata)].concat()
+    };
+    let (handshake, _) = Handshake::start(SocketType::Sub);
+    let mut out = Vec::new();
+    handshake.offering("X-Way", b"there").handle(&GREETING, &mut out).unwrap();
+    assert_eq!(out, b"\x04\x28\x05READY\x0bSocket-Type\0\0\0\x03SUB\x05X-Way\0\0\0\x05there");
+    assert_eq!([&GREETING, &*out].concat(), say("X-Way", b"there"));
+
+    let found = |name: &'static str, input: &[u8]| {
+        let mut handshake = Handshake::start(SocketType::XPub).0.seeking(name);
+        assert_eq!(handshake.handle(input, &mut Vec::new()), Ok(input.len()));
+        handshake.found().map(<[u8]>::to_vec)
+    };
+    assert_eq!(found("X-Way", &say("X-Way", b"there")), Some(b"there".to_vec()));
+    assert_eq!(found("X-WAY", &say("x-wAY", b"")), Some(Vec::new()), "names do not mind case");
+    assert_eq!(found("X-Other", &say("X-Way", b"there")), None);
+    assert_eq!(found("X-Way", &say("X-Way", &[7; 255])), Some(vec![7; 255]));
+    assert_eq!(found("X-Way", &say("X-Way", &[7; 256])), None, "nobody keeps that");
+    // What nobody looks for is no matter.
+    assert_eq!(accepted(&say("X-Way", b"there")), Peer { minor: 1, socket_type: SocketType::Sub });
+}
+
+#[test]
 fn each_mechanism_and_each_stranger_is_refused_by_its_name() {
     for name in ["PLAIN", "CURVE", "GSSAPI", "NULLX", ""] {
         let mut other = GREETING;

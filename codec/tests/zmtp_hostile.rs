@@ -94,8 +94,12 @@ fn read(bytes: &[u8], arrivals: impl Iterator<Item = usize>) -> Seen {
     seen
 }
 
-fn shake(bytes: &[u8], arrivals: impl Iterator<Item = usize>) -> (Result<Option<Peer>, Refusal>, usize) {
-    let (mut handshake, mut out) = Handshake::start(SocketType::XPub);
+/// The peer and what it offers, or why not; and how much was used.
+type Shaken = (Result<Option<(Peer, Option<Vec<u8>>)>, Refusal>, usize);
+
+fn shake(bytes: &[u8], arrivals: impl Iterator<Item = usize>) -> Shaken {
+    let (handshake, mut out) = Handshake::start(SocketType::XPub);
+    let mut handshake = handshake.offering("X-Way", b"here").seeking("X-Way");
     let mut at = 0;
     for end in arrivals {
         match handshake.handle(&bytes[at..end], &mut out) {
@@ -106,7 +110,8 @@ fn shake(bytes: &[u8], arrivals: impl Iterator<Item = usize>) -> (Result<Option<
             break;
         }
     }
-    (Ok(handshake.peer()), at)
+    let peer = handshake.peer().map(|peer| (peer, handshake.found().map(<[u8]>::to_vec)));
+    (Ok(peer), at)
 }
 
 #[test]
@@ -140,16 +145,16 @@ fn millions_of_streams_are_read_alike_however_they_are_cut() {
 fn a_million_handshakes_are_judged_alike_however_they_are_cut() {
     let mut random = Random(setting("HOSTILE_SEED", 20_261_122));
     let (_, ours) = Handshake::start(SocketType::Sub);
-    let (mut accepted, mut refused) = (0, 0);
+    let (mut accepted, mut refused, mut offered) = (0, 0, 0);
     for _ in 0..setting("HOSTILE_STREAMS", 1_000_000) / 10 {
         let mut bytes = ours.clone();
         bytes.resize(64, 0);
         let kind: &[u8] = [&b"SUB"[..], b"XSUB", b"PUB", b"REQ"][random.below(4)];
-        command::write(
-            &mut bytes,
-            "READY",
-            &[b"\x08Identity\0\0\0\0\x0bSocket-Type\0\0\0", &[kind.len() as u8], kind],
-        );
+        let mut metadata = Vec::new();
+        command::write_property(&mut metadata, "Identity", b"");
+        command::write_property(&mut metadata, "Socket-Type", kind);
+        command::write_property(&mut metadata, "x-way", &vec![b'w'; random.below(300)]);
+        command::write(&mut bytes, "READY", &[&metadata]);
         spoil(&mut random, &mut bytes);
         let length = bytes.len();
         // Greeting, READY and a reason: what we say, in a buffer that doubles, and the words of a refusal.
@@ -160,12 +165,15 @@ fn a_million_handshakes_are_judged_alike_however_they_are_cut() {
             }
             assert_eq!(shake(&bytes, 1..=length), whole, "{bytes:02x?}");
             match whole.0 {
-                Ok(Some(_)) => accepted += 1,
+                Ok(Some((_, offer))) => {
+                    accepted += 1;
+                    offered += u64::from(offer.is_some());
+                }
                 Ok(None) => {}
                 Err(_) => refused += 1,
             }
         });
     }
-    println!("{accepted} accepted, {refused} refused");
-    assert!(accepted > 1000 && refused > 1000);
+    println!("{accepted} accepted, {offered} with an offer, {refused} refused");
+    assert!(accepted > 1000 && refused > 1000 && offered > accepted / 2 && offered < accepted);
 }

@@ -28,12 +28,23 @@ pub(crate) static NATIVE: System = System {
     parts: Parts::Processes { middle: Some(|_| backplane(Engine::Native)), publish, subscribe },
 };
 
+/// As [`NATIVE`], without the shortcut to a Unix socket.
+pub(crate) static TCP: System = System {
+    name: "multiplane-native-tcp",
+    parts: Parts::Processes {
+        middle: Some(|_| start_backplane(builder(Engine::Native).unix_shortcut(false))),
+        publish: |place, role| publish_on(Engine::Native, false, place, role),
+        subscribe,
+    },
+    ..NATIVE
+};
+
 pub(crate) static LIBZMQ: System = System {
     name: "multiplane-libzmq",
     check,
     parts: Parts::Processes {
         middle: Some(|_| backplane(Engine::Libzmq)),
-        publish: |place, role| publish_on(Engine::Libzmq, place, role),
+        publish: |place, role| publish_on(Engine::Libzmq, false, place, role),
         subscribe: |place, role| subscribe_on(Engine::Libzmq, place, role),
     },
     ..NATIVE
@@ -61,21 +72,26 @@ fn builder(engine: Engine) -> BackplaneBuilder {
 
 /// A backplane in a process of its own.
 pub(super) fn backplane(engine: Engine) -> Result<Middle, BenchError> {
-    let started = builder(engine).start();
+    start_backplane(builder(engine))
+}
+
+fn start_backplane(builder: BackplaneBuilder) -> Result<Middle, BenchError> {
+    let started = builder.start();
     let backplane = started.map_err(BenchError::doing("starting the backplane"))?;
     Ok(Middle::here(vec![backplane.publisher_port(), backplane.subscriber_port()], backplane))
 }
 
 fn publish(place: &Place, role: Publishing) -> Result<(), BenchError> {
-    publish_on(Engine::Native, place, role)
+    publish_on(Engine::Native, true, place, role)
 }
 
-/// A component that only publishes.
-fn publish_on(engine: Engine, place: &Place, role: Publishing) -> Result<(), BenchError> {
+/// A component that only publishes. `unix`: whether a backplane that it hosts offers the shortcut.
+fn publish_on(engine: Engine, unix: bool, place: &Place, role: Publishing) -> Result<(), BenchError> {
     let (bus, ports) = if place.has_middle() {
         (start(engine, [Route::new(NAME, &place.host).publisher_port(place.port(0)?)])?, Vec::new())
     } else {
-        let started = Bus::builder(NAME).host(builder(engine)).start_deadline(READY).start();
+        let started =
+            Bus::builder(NAME).host(builder(engine).unix_shortcut(unix)).start_deadline(READY).start();
         let bus = started.map_err(BenchError::doing("hosting a backplane"))?;
         let ports = bus.hosted(NAME).map(|here| vec![here.publisher_port(), here.subscriber_port()]);
         (bus, ports.unwrap_or_default())

@@ -93,6 +93,7 @@ pub struct BackplaneBuilder {
     on_slow: Option<OnSlow>,
     engine: Engine,
     guard: bool,
+    unix_shortcut: bool,
     workers: usize,
     budget: Budget,
 }
@@ -265,6 +266,7 @@ impl Backplane {
             on_slow: None,
             engine: Engine::default(),
             guard: false,
+            unix_shortcut: true,
             workers: 1,
             budget: Budget::default(),
         }
@@ -446,6 +448,14 @@ impl BackplaneBuilder {
         self
     }
 
+    /// Whether it listens at a Unix socket beside each port, to which native components on this host then move by
+    /// themselves, for that carries more than TCP; on by default. Others notice nothing of it. Linux only, and not on
+    /// [`Engine::Libzmq`].
+    pub fn unix_shortcut(mut self, unix_shortcut: bool) -> Self {
+        self.unix_shortcut = unix_shortcut;
+        self
+    }
+
     /// The bounds: `high_water_mark` messages wait for each subscriber and from each publisher, `message_bytes` and
     /// `subscription_topic_bytes` limit what may come in.
     pub fn budget(mut self, budget: Budget) -> Self {
@@ -503,7 +513,7 @@ impl BackplaneBuilder {
         }
         let shared = vec![self.open()?];
         let (listeners, ports) = native::bind(&self)?;
-        let native = Native::new(shared[0].clone(), Some(listeners), &self);
+        let native = Native::new(shared[0].clone(), listeners, &self);
         let native = native.map_err(|error| self.refused(0, &error))?;
         let Self { name, host, engine, .. } = self;
         Ok((Backplane { name, host, ports, engine, shared, threads: Vec::new() }, Hosted::new(native)))

@@ -1,8 +1,8 @@
 use super::zmq::{Incoming, Monitor, SubscriberSocket, wire_prefix};
 use super::zmtp::{Broken, Repeats, Stream, SubscriberWire};
-use super::{Readiness, Received, Signal};
+use super::{Readiness, Received, Signal, Socket};
+use crate::events::Transport;
 use bytes::Bytes;
-use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use multiplane_core::Trailer;
@@ -10,7 +10,7 @@ use std::io;
 use std::time::Instant;
 
 /// The receiving end of a link, on either engine.
-pub(crate) enum Inlet<S = TcpStream> {
+pub(crate) enum Inlet<S = Socket> {
     Native(Box<SubscriberWire<S>>),
     Libzmq(Box<ZmqInlet>),
 }
@@ -40,6 +40,14 @@ impl<S: Stream> Inlet<S> {
         match self {
             Inlet::Native(wire) => wire.advance(registry, token, now),
             Inlet::Libzmq(zmq) => zmq.monitor.next(),
+        }
+    }
+
+    /// What the connection runs on.
+    pub(crate) fn transport(&self) -> Transport {
+        match self {
+            Inlet::Native(wire) => wire.transport(),
+            Inlet::Libzmq(_) => Transport::Tcp,
         }
     }
 

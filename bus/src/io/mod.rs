@@ -3,12 +3,15 @@
 
 mod inlet;
 mod outlet;
+mod socket;
 pub(crate) mod tcp;
+pub(crate) mod unix;
 pub(crate) mod zmq;
 pub(crate) mod zmtp;
 
 pub(crate) use inlet::{Inlet, ZmqInlet};
 pub(crate) use outlet::{Outlet, ZmqOutlet};
+pub(crate) use socket::Socket;
 
 use mio::event::Event;
 

@@ -1,16 +1,16 @@
 use super::zmq::{Monitor, PublisherSocket, TrySend};
 use super::zmtp::{Broken, PublisherWire, Stream};
-use super::{Notice, Readiness, Signal};
+use super::{Notice, Readiness, Signal, Socket};
 use crate::backplane::Hosted;
+use crate::events::Transport;
 use crate::outgoing;
-use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use std::io;
 use std::time::Instant;
 
 /// The publishing end of a link, on either engine.
-pub(crate) enum Outlet<S = TcpStream> {
+pub(crate) enum Outlet<S = Socket> {
     Native(Box<PublisherWire<S>>),
     Libzmq(Box<ZmqOutlet>),
     /// The backplane itself, in this component.
@@ -59,6 +59,15 @@ impl<S: Stream> Outlet<S> {
             Outlet::Native(wire) => wire.advance(registry, token, now),
             Outlet::Libzmq(zmq) => zmq.monitor.next(),
             Outlet::Hosted(hosted) => hosted.introduce().then_some(Signal::Connected),
+        }
+    }
+
+    /// What the connection runs on.
+    pub(crate) fn transport(&self) -> Transport {
+        match self {
+            Outlet::Native(wire) => wire.transport(),
+            Outlet::Libzmq(_) => Transport::Tcp,
+            Outlet::Hosted(_) => Transport::Hosted,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The life of a link, told to everybody who should hear of it.
 
 use crate::error::DeadLink;
-use crate::events::{Direction, EventSink, LinkEvent};
+use crate::events::{Direction, EventSink, LinkEvent, Transport};
 use crate::shared::BackplaneShared;
 use multiplane_core::{LinkLife, LinkState, Transition};
 use std::sync::Arc;
@@ -11,6 +11,8 @@ pub(crate) struct Life {
     life: LinkLife,
     shared: Arc<BackplaneShared>,
     direction: Direction,
+    /// Of the last connection.
+    transport: Transport,
     events: EventSink,
 }
 
@@ -21,7 +23,8 @@ impl Life {
         events: EventSink,
         now: Instant,
     ) -> Self {
-        Self { life: LinkLife::new(now), shared, direction, events }
+        let (life, transport) = (LinkLife::new(now), Transport::Tcp);
+        Self { life, shared, direction, transport, events }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -37,7 +40,8 @@ impl Life {
         self.life.since()
     }
 
-    pub(super) fn connected(&mut self, now: Instant) {
+    pub(super) fn connected(&mut self, transport: Transport, now: Instant) {
+        self.transport = transport;
         let transition = self.life.handle_connected(now);
         self.tell(transition);
     }
@@ -91,12 +95,12 @@ impl Life {
     }
 
     fn tell(&self, transition: Option<Transition>) {
-        let (backplane, direction) = (self.shared.id, self.direction);
+        let (backplane, direction, transport) = (self.shared.id, self.direction, self.transport);
         let event = match transition {
             None => return,
             Some(Transition::Up { after }) => {
-                tracing::info!(%backplane, %direction, endpoint = self.endpoint(), ?after, "link up");
-                LinkEvent::LinkUp { backplane, direction, after }
+                tracing::info!(%backplane, %direction, %transport, endpoint = self.endpoint(), ?after, "link up");
+                LinkEvent::LinkUp { backplane, direction, transport, after }
             }
             Some(Transition::Down { was_up }) => {
                 tracing::warn!(%backplane, %direction, endpoint = self.endpoint(), ?was_up, "link down");

@@ -7,10 +7,9 @@ use super::receiving::FAR;
 use super::source::{Outbound, Source};
 use crate::error::PublishError;
 use crate::io::zmtp::{Broken, Stream};
-use crate::io::{Notice, Outlet, Signal};
+use crate::io::{Notice, Outlet, Signal, Socket};
 use crate::outgoing::{self, Outgoing};
 use crate::shared::BackplaneShared;
-use mio::net::TcpStream;
 use mio::{Registry, Token};
 use multiplane_core::{Sequencer, Subscriptions, Trailer};
 use multiplane_ring::queue::Sender;
@@ -30,7 +29,7 @@ const OUTBOX_BATCH: usize = 64 * 1024;
 /// Runs that are sent in a turn, each up to a block of the publish queue: sending must not starve receiving.
 const RUNS: usize = 4;
 
-pub(crate) struct PublisherLink<S = TcpStream> {
+pub(crate) struct PublisherLink<S = Socket> {
     gate: Gate,
     pub(super) outlet: Outlet<S>,
     /// The handshake was then, and the backplane's subscriptions may still be coming.
@@ -252,7 +251,7 @@ impl<S: Stream> PublisherLink<S> {
     fn up(&mut self, now: Instant) {
         self.synchronising = None;
         self.pending = true;
-        self.gate.life.connected(now);
+        self.gate.life.connected(self.outlet.transport(), now);
         self.answer_found();
     }
 

@@ -4,11 +4,10 @@ use super::after;
 use super::life::Life;
 use super::log::RateLimit;
 use crate::io::zmtp::{Broken, Stream};
-use crate::io::{Inlet, Received, Signal};
+use crate::io::{Inlet, Received, Signal, Socket};
 use crate::message::{Arena, Message, OwnedMessage};
 use crate::shared::{BackplaneShared, BusShared};
 use crate::subscriber::{InboxSender, Put};
-use mio::net::TcpStream;
 use mio::{Registry, Token};
 use multiplane_codec::zmtp::frame;
 use multiplane_core::{GapTracker, Observation, SubscriptionError, Subscriptions};
@@ -26,7 +25,7 @@ pub(super) const FAR: Duration = Duration::from_secs(3600);
 /// Bit of the receiver of the routing specification's topics.
 pub(super) const MAIN: u8 = 0;
 
-pub(crate) struct SubscriberLink<S = TcpStream> {
+pub(crate) struct SubscriberLink<S = Socket> {
     shared: Arc<BackplaneShared>,
     pub(super) inlet: Inlet<S>,
     pub(super) life: Life,
@@ -331,7 +330,7 @@ impl<S: Stream> SubscriberLink<S> {
             match signal {
                 Signal::Connected => {
                     self.inlet.subscribe_all(self.topics.prefixes());
-                    self.life.connected(now);
+                    self.life.connected(self.inlet.transport(), now);
                 }
                 Signal::Disconnected => self.life.disconnected(now),
                 Signal::Retried => self.life.retried(now),

@@ -4,8 +4,9 @@
 use libfuzzer_sys::fuzz_target;
 use multiplane_codec::zmtp::{Handshake, Peer, Refusal, SocketType};
 
-fn shake(ours: SocketType, pieces: &[&[u8]]) -> Result<Option<Peer>, Refusal> {
-    let (mut handshake, mut out) = Handshake::start(ours);
+fn shake(ours: SocketType, pieces: &[&[u8]]) -> Result<Option<(Peer, Option<Vec<u8>>)>, Refusal> {
+    let (handshake, mut out) = Handshake::start(ours);
+    let mut handshake = handshake.offering("X-Way", b"here").seeking("X-Way");
     let mut input = Vec::new();
     for piece in pieces {
         input.extend_from_slice(piece);
@@ -16,7 +17,7 @@ fn shake(ours: SocketType, pieces: &[&[u8]]) -> Result<Option<Peer>, Refusal> {
             break;
         }
     }
-    Ok(handshake.peer())
+    Ok(handshake.peer().map(|peer| (peer, handshake.found().map(<[u8]>::to_vec))))
 }
 
 fuzz_target!(|data: (u8, Vec<u8>)| {

@@ -87,6 +87,15 @@ pub fn write_error(out: &mut Vec<u8>, reason: &str) {
     write(out, "ERROR", &[&[reason.len() as u8], reason]);
 }
 
+/// Appends a property of a READY command; a name has up to 255 bytes.
+pub fn write_property(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    let name = &name.as_bytes()[..name.len().min(255)];
+    out.push(name.len() as u8);
+    out.extend_from_slice(name);
+    out.extend_from_slice(&(value.len() as u32).to_be_bytes());
+    out.extend_from_slice(value);
+}
+
 /// Reads one property of a READY command (RFC 37, "The NULL mechanism"), whose names do not mind case.
 #[must_use]
 pub fn property<'a>(mut metadata: &'a [u8], wanted: &str) -> Option<&'a [u8]> {

@@ -6,8 +6,11 @@ use super::frame::{FrameError, Header};
 const GREETING: usize = 64;
 const SIGNATURE: usize = 10;
 
-/// Bytes that a READY command may have; ours has 28, libzmq's 41.
+/// Bytes that a READY command may have; ours has 28 and what it offers, libzmq's 41.
 const READY_LIMIT: usize = 4096;
+
+/// Bytes that the value of a property may have to be kept.
+const VALUE_LIMIT: usize = 255;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +130,11 @@ enum State {
 pub struct Handshake {
     ours: SocketType,
     state: State,
+    /// What our READY says besides.
+    offered: Option<(&'static str, Box<[u8]>)>,
+    /// What we look for in theirs, and what it said.
+    sought: Option<&'static str>,
+    found: Option<Box<[u8]>>,
 }
 
 impl Handshake {
@@ -140,7 +148,28 @@ impl Handshake {
         greeting[10] = 3;
         greeting[11] = 1;
         greeting[12..16].copy_from_slice(b"NULL");
-        (Self { ours, state: State::Greeting }, greeting)
+        (Self { ours, state: State::Greeting, offered: None, sought: None, found: None }, greeting)
+    }
+
+    /// Says one thing more in READY. Names that begin with `X-` are for applications (RFC 37, "Connection metadata"); a
+    /// peer that does not know one passes over it.
+    #[must_use]
+    pub fn offering(mut self, name: &'static str, value: &[u8]) -> Self {
+        self.offered = Some((name, value.into()));
+        self
+    }
+
+    /// Keeps what the peer's READY says under this name, up to 255 bytes, for [`found`](Self::found).
+    #[must_use]
+    pub fn seeking(mut self, name: &'static str) -> Self {
+        self.sought = Some(name);
+        self
+    }
+
+    /// What the peer said under the name that was [sought](Self::seeking).
+    #[must_use]
+    pub fn found(&self) -> Option<&[u8]> {
+        self.found.as_deref()
     }
 
     /// The other side, once the handshake is done.
@@ -163,9 +192,7 @@ impl Handshake {
             // Whoever is newer than 3.1 comes down to it.
             let minor = if greeting[10] > 3 { 1 } else { greeting[11].min(1) };
             self.state = State::Ready { minor };
-            let name = self.ours.name().as_bytes();
-            let length = (name.len() as u32).to_be_bytes();
-            command::write(out, "READY", &[b"\x0bSocket-Type", &length, name]);
+            self.write_ready(out);
         }
         if let State::Ready { minor } = self.state {
             let rest = &input[used..];
@@ -180,7 +207,16 @@ impl Handshake {
         Ok(used)
     }
 
-    fn ready(&self, body: &[u8], minor: u8, out: &mut Vec<u8>) -> Result<Peer, Refusal> {
+    fn write_ready(&mut self, out: &mut Vec<u8>) {
+        let mut metadata = Vec::new();
+        command::write_property(&mut metadata, "Socket-Type", self.ours.name().as_bytes());
+        if let Some((name, value)) = self.offered.take() {
+            command::write_property(&mut metadata, name, &value);
+        }
+        command::write(out, "READY", &[&metadata]);
+    }
+
+    fn ready(&mut self, body: &[u8], minor: u8, out: &mut Vec<u8>) -> Result<Peer, Refusal> {
         let metadata = match command::parse(body) {
             Some(Command::Ready(metadata)) => metadata,
             Some(Command::Error(reason)) => {
@@ -193,6 +229,8 @@ impl Handshake {
         };
         match SocketType::parse(theirs) {
             Some(socket_type) if socket_type.publishes() != self.ours.publishes() => {
+                let found = self.sought.and_then(|name| command::property(metadata, name));
+                self.found = found.filter(|value| value.len() <= VALUE_LIMIT).map(Box::from);
                 Ok(Peer { minor, socket_type })
             }
             other => {

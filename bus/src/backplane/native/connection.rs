@@ -2,10 +2,12 @@
 
 use super::chunk::{CHUNK, Input, Pool, Run};
 use super::queue::SendQueue;
+use crate::io::unix;
 use crate::worker::RateLimit;
 use multiplane_codec::zmtp::frame::Header;
 use multiplane_codec::zmtp::{Handshake, Peer, Refusal, SocketType};
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Which port a connection came in by.
@@ -13,6 +15,18 @@ use std::time::Instant;
 pub(super) enum Side {
     Publisher,
     Subscriber,
+}
+
+/// A connection that comes in.
+pub(super) struct Newcomer<S> {
+    pub(super) stream: S,
+    /// Who it is, for people.
+    pub(super) address: String,
+    pub(super) side: Side,
+    /// From this host.
+    pub(super) is_here: bool,
+    /// The name of a Unix socket to which it may move.
+    pub(super) offer: Option<Arc<[u8]>>,
 }
 
 pub(super) struct Connection<S> {
@@ -60,9 +74,7 @@ pub(super) enum ReadOutcome {
 
 impl<S: Read + Write> Connection<S> {
     pub(super) fn new(
-        stream: S,
-        address: String,
-        side: Side,
+        Newcomer { stream, address, side, offer, .. }: Newcomer<S>,
         mut queue: SendQueue,
         deadline: Instant,
     ) -> Self {
@@ -70,7 +82,10 @@ impl<S: Read + Write> Connection<S> {
             Side::Publisher => SocketType::XSub,
             Side::Subscriber => SocketType::XPub,
         };
-        let (handshake, greeting) = Handshake::start(ours);
+        let (mut handshake, greeting) = Handshake::start(ours);
+        if let Some(offer) = offer {
+            handshake = handshake.offering(unix::PROPERTY, &offer);
+        }
         queue.push_control(&greeting);
         Self {
             stream,
@@ -94,9 +109,9 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// One end of a joint.
-    pub(super) fn joint(stream: S, address: String, side: Side, queue: SendQueue, now: Instant) -> Self {
+    pub(super) fn joint(newcomer: Newcomer<S>, queue: SendQueue, now: Instant) -> Self {
         let nothing_yet = SendQueue::new(usize::MAX, usize::MAX);
-        Self { joint: true, queue, ..Self::new(stream, address, side, nothing_yet, now) }
+        Self { joint: true, queue, ..Self::new(newcomer, nothing_yet, now) }
     }
 
     /// Who is there, once the handshake is done.

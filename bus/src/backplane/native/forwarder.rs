@@ -4,7 +4,7 @@
 //! [`Forwarder::ready`], and the time is an argument. So a simulated network can drive it as well as a real one.
 
 use super::chunk::{CHUNK, Pool, Source};
-use super::connection::{Connection, ReadOutcome, Side};
+use super::connection::{Connection, Newcomer, ReadOutcome, Side};
 use super::guard;
 use super::peers::Peers;
 use super::queue::SendQueue;
@@ -115,22 +115,22 @@ impl<S: Read + Write> Forwarder<S> {
         self.team.as_ref().map_or(self.peers.len(), Team::connections)
     }
 
-    /// Whether one more connection may come; that one may not is counted and told.
-    pub(super) fn has_place(&mut self, address: &dyn std::fmt::Display, now: Instant) -> bool {
+    /// Whether one more connection may come, with so many over the limit; that one may not is counted and told.
+    pub(super) fn has_place(&mut self, address: &str, over: usize, now: Instant) -> bool {
         let limit = self.budget.connections;
-        if self.connections() < limit {
+        if self.connections() < limit.saturating_add(over) {
             return true;
         }
         self.counters.refused.add(1);
         self.complaint.complain(now, |before| {
-            tracing::warn!(backplane = self.name, %address, limit, before, "refused: no place left");
+            tracing::warn!(backplane = self.name, address, limit, before, "refused: no place left");
         });
         false
     }
 
     /// Takes a connection in, under the name that [`next_id`](Self::next_id) told.
-    pub(super) fn connect(&mut self, stream: S, address: String, side: Side, now: Instant) {
-        let queue = match side {
+    pub(super) fn connect(&mut self, newcomer: Newcomer<S>, now: Instant) {
+        let queue = match newcomer.side {
             Side::Subscriber => {
                 SendQueue::new(self.budget.high_water_mark, self.budget.subscriber_queue_bytes)
             }
@@ -138,7 +138,7 @@ impl<S: Read + Write> Forwarder<S> {
             Side::Publisher => SendQueue::new(usize::MAX, usize::MAX),
         };
         let deadline = after(now, self.budget.handshake_deadline);
-        self.peers.insert(Connection::new(stream, address, side, queue, deadline));
+        self.peers.insert(Connection::new(newcomer, queue, deadline));
     }
 
     /// A connection may do more than before.
@@ -518,7 +518,9 @@ mod tests {
         let subscriber = Memory(Arc::new(Mutex::new((Vec::new(), Vec::new(), usize::MAX))));
         subscriber.locked(|(input, ..)| input.append(&mut hello));
         let id = forwarder.next_id();
-        forwarder.connect(subscriber.clone(), "a test".to_owned(), Side::Subscriber, now);
+        let (stream, side) = (subscriber.clone(), Side::Subscriber);
+        let newcomer = Newcomer { stream, address: "a test".to_owned(), side, is_here: true, offer: None };
+        forwarder.connect(newcomer, now);
         while handshake.peer().is_none() {
             subscriber.locked(|(input, output, _)| {
                 let used = handshake.handle(output, input).unwrap();

@@ -11,6 +11,7 @@ mod delivery;
 mod forwarder;
 mod guard;
 mod hosted;
+mod listener;
 mod peers;
 mod queue;
 mod router;
@@ -19,28 +20,28 @@ pub(crate) mod simulated;
 mod team;
 mod wishes;
 
-use super::{BackplaneBuilder, BackplaneError, Shared};
-use crate::io::tcp;
+use super::{BackplaneBuilder, Shared};
+use crate::io::Socket;
 use crate::worker::{RateLimit, now};
-use connection::Side;
+use connection::{Newcomer, Side};
 use forwarder::{Forwarder, Readiness};
 pub(crate) use hosted::Hosted;
-use mio::net::{TcpListener, UnixStream};
+pub(super) use listener::{Listener, bind};
+use mio::net::UnixStream;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 use std::io;
-use std::net::ToSocketAddrs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use team::{Newcomer, Stream, Team};
+use team::Team;
 
 const WAKE: Token = Token(0);
-const SUBSCRIBERS: Token = Token(1);
-const PUBLISHERS: Token = Token(2);
+/// Listener `n` has token `LISTENERS + n`, and there are at most four.
+const LISTENERS: usize = 1;
 /// Connection `n` has token `FIRST + n`.
-const FIRST: usize = 3;
+const FIRST: usize = LISTENERS + 4;
 
 /// Connections taken from a listener in one turn: a flood of them must not starve the others.
 const ACCEPTS: usize = 64;
@@ -53,15 +54,14 @@ const FEW: usize = 6;
 /// How long to accept nobody after the descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// For subscribers, for publishers.
-pub(super) type Listeners = (TcpListener, TcpListener);
-
 pub(super) struct Native {
     shared: Arc<Shared>,
     name: String,
     poll: Poll,
-    listeners: Option<Listeners>,
-    forwarder: Forwarder<Stream>,
+    /// Of the poll.
+    registry: Arc<Registry>,
+    listeners: Vec<Listener>,
+    forwarder: Forwarder<Socket>,
     /// Kept for telling those who come when there is no descriptor left.
     spare: Option<OwnedFd>,
     /// Accept nobody until then.
@@ -69,39 +69,23 @@ pub(super) struct Native {
     complaint: RateLimit,
 }
 
-/// Binds both ports.
-pub(super) fn bind(builder: &BackplaneBuilder) -> Result<(Listeners, (u16, u16)), BackplaneError> {
-    let listen = |port| -> Result<(TcpListener, u16), BackplaneError> {
-        let refused = |error: &io::Error| builder.refused(port, error);
-        let host = builder.host.trim_start_matches('[').trim_end_matches(']');
-        let host = if host == "*" { "0.0.0.0" } else { host };
-        let mut addresses = (host, port).to_socket_addrs().map_err(|error| refused(&error))?;
-        let address = addresses.next().ok_or_else(|| refused(&io::ErrorKind::AddrNotAvailable.into()))?;
-        let listener = TcpListener::bind(address).map_err(|error| refused(&error))?;
-        let port = listener.local_addr().map_err(|error| refused(&error))?.port();
-        Ok((listener, port))
-    };
-    let (subscribers, publishers) = (listen(builder.ports.0)?, listen(builder.ports.1)?);
-    Ok(((subscribers.0, publishers.0), (subscribers.1, publishers.1)))
-}
-
 impl Native {
     pub(super) fn new(
         shared: Arc<Shared>,
-        mut listeners: Option<Listeners>,
+        mut listeners: Vec<Listener>,
         builder: &BackplaneBuilder,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
         registry.register(&mut SourceFd(&shared.wake.fd().as_raw_fd()), WAKE, Interest::READABLE)?;
-        if let Some((subscribers, publishers)) = &mut listeners {
-            registry.register(subscribers, SUBSCRIBERS, Interest::READABLE)?;
-            registry.register(publishers, PUBLISHERS, Interest::READABLE)?;
+        for (n, listener) in listeners.iter_mut().enumerate() {
+            listener.register(registry, Token(LISTENERS + n))?;
         }
         Ok(Self {
             forwarder: Forwarder::new(builder, shared.counters.clone()),
             name: builder.name.clone(),
             shared,
+            registry: Arc::new(poll.registry().try_clone()?),
             poll,
             listeners,
             spare: None,
@@ -113,11 +97,11 @@ impl Native {
     /// As many as `shared`, joined with each other; the first one accepts for all.
     pub(super) fn team(
         shared: &[Arc<Shared>],
-        listeners: Listeners,
+        mut listeners: Vec<Listener>,
         builder: &BackplaneBuilder,
     ) -> io::Result<Vec<Self>> {
-        let mut listeners = Some(listeners);
-        let natives = shared.iter().map(|shared| Self::new(shared.clone(), listeners.take(), builder));
+        let first = |shared: &Arc<Shared>| Self::new(shared.clone(), std::mem::take(&mut listeners), builder);
+        let natives = shared.iter().map(first);
         let mut natives = natives.collect::<io::Result<Vec<_>>>()?;
         if natives.len() > 1 {
             let teams = Team::form(shared, builder.budget.subscriptions);
@@ -133,10 +117,11 @@ impl Native {
         Ok(natives)
     }
 
-    fn connect_joint(&mut self, mut stream: UnixStream, side: Side, worker: usize) -> io::Result<()> {
+    fn connect_joint(&mut self, stream: UnixStream, side: Side, worker: usize) -> io::Result<()> {
         let token = Token(FIRST + self.forwarder.next_id() as usize);
-        self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        self.forwarder.connect_joint(Stream::Joint(stream), side, worker, now());
+        let mut stream = Socket::unix(stream);
+        stream.watch(&self.registry, token)?;
+        self.forwarder.connect_joint(stream, side, worker, now());
         Ok(())
     }
 
@@ -190,7 +175,7 @@ impl Native {
                         self.take_in(newcomer, now);
                     }
                 }
-                side @ (SUBSCRIBERS | PUBLISHERS) => self.accept(side, now),
+                Token(token @ LISTENERS..FIRST) => self.accept(token - LISTENERS, now),
                 Token(token) => {
                     let what = Readiness {
                         readable: event.is_readable(),
@@ -204,16 +189,11 @@ impl Native {
         self.forwarder.turn(now);
     }
 
-    fn accept(&mut self, side: Token, now: Instant) {
+    fn accept(&mut self, nth: usize, now: Instant) {
         for _ in 0..ACCEPTS {
-            let Some(listeners) = &self.listeners else { return };
-            let (listener, side) = match side {
-                SUBSCRIBERS => (&listeners.0, Side::Subscriber),
-                _ => (&listeners.1, Side::Publisher),
-            };
+            let Some(listener) = self.listeners.get(nth) else { return };
             match listener.accept() {
-                Ok((stream, address)) if self.forwarder.has_place(&address, now) => {
-                    let newcomer = (stream, address, side);
+                Ok(newcomer) if self.forwarder.has_place(&newcomer.address, listener.over_limit(), now) => {
                     let ours = match &mut self.forwarder.team {
                         Some(team) => team.deal(newcomer),
                         None => Some(newcomer),
@@ -245,24 +225,22 @@ impl Native {
         self.accept_after = Some(now);
     }
 
-    fn take_in(&mut self, (mut stream, address, side): Newcomer, now: Instant) {
+    fn take_in(&mut self, mut newcomer: Newcomer<Socket>, now: Instant) {
         let token = Token(FIRST + self.forwarder.next_id() as usize);
-        let interest = Interest::READABLE | Interest::WRITABLE;
         // Closing the socket takes it out of the poll.
-        if side == Side::Subscriber && address.ip().is_loopback() && self.forwarder.connections() < FEW {
-            // Where it cannot be had, all goes on more slowly.
-            tcp::serve_loopback(&stream);
-        }
-        let opened = tcp::set_options(&stream)
-            .and_then(|()| self.poll.registry().register(&mut stream, token, interest));
+        let unpaced =
+            newcomer.side == Side::Subscriber && newcomer.is_here && self.forwarder.connections() < FEW;
+        let opened =
+            newcomer.stream.set_options(unpaced).and_then(|()| newcomer.stream.watch(&self.registry, token));
         match opened {
-            Ok(()) => self.forwarder.connect(Stream::Tcp(stream), address.to_string(), side, now),
+            Ok(()) => self.forwarder.connect(newcomer, now),
             Err(error) => {
+                let address = newcomer.address;
                 if let Some(team) = &self.forwarder.team {
                     team.has_left();
                 }
                 self.complaint.complain(now, |before| {
-                    tracing::warn!(backplane = self.name, %address, %error, before, "a connection failed");
+                    tracing::warn!(backplane = self.name, address, %error, before, "a connection failed");
                 });
             }
         }
@@ -272,8 +250,7 @@ impl Native {
     fn expire(&mut self, now: Instant) {
         if self.accept_after.is_some_and(|after| now >= after) {
             self.accept_after = None;
-            self.accept(SUBSCRIBERS, now);
-            self.accept(PUBLISHERS, now);
+            (0..self.listeners.len()).for_each(|nth| self.accept(nth, now));
         }
         self.forwarder.expire(now);
     }
@@ -286,7 +263,7 @@ impl Native {
     /// Forwards what has arrived, for at most half of the time, and writes it for at most the rest.
     fn finish(&mut self, events: &mut Events, asked: Instant, end: Instant) {
         let half = asked + end.saturating_duration_since(asked) / 2;
-        self.listeners = None;
+        self.listeners.clear();
         self.accept_after = None;
         let mut takes = true;
         loop {

@@ -1,6 +1,6 @@
 //! The forwarder as the simulated network of the tests sees it, or those of several workers.
 
-use super::connection::Side;
+use super::connection::{Newcomer, Side};
 use super::forwarder::{Forwarder, Readiness};
 use super::team::Team;
 use crate::backplane::{Backplane, Counters, ForwardStats, OnSlow, Shared};
@@ -51,7 +51,9 @@ impl<S: Read + Write> Simulated<S> {
         worker.team.iter().for_each(Team::has_come);
         let id = worker.next_id();
         let side = if publishes { Side::Publisher } else { Side::Subscriber };
-        worker.connect(stream, id.to_string(), side, now);
+        let newcomer =
+            Newcomer { stream, address: id.to_string(), side, is_here: true, offer: Some([].into()) };
+        worker.connect(newcomer, now);
         self.name(self.next, id)
     }
 

@@ -6,14 +6,13 @@
 //! where messages may be waiting, but into a mailbox that is emptied before anything is forwarded: whoever knows that a
 //! wish was heard by one worker finds it known to all.
 
-use super::connection::{Connection, Side};
+use super::connection::{Connection, Newcomer, Side};
 use super::forwarder::Forwarder;
 use super::queue::SendQueue;
 use crate::backplane::Shared;
-use mio::net::{TcpStream, UnixStream};
+use crate::io::Socket;
 use multiplane_core::{SubscriptionError, Subscriptions};
-use std::io::{self, IoSlice, Read, Write};
-use std::net::SocketAddr;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -23,44 +22,6 @@ const JOINT_BYTES: usize = 4 << 20;
 
 /// With so many wishes waiting somewhere, subscribers are not heard before they are fewer.
 const MOST_WISHES: usize = 64 * 1024;
-
-/// A connection of either kind.
-pub(super) enum Stream {
-    Tcp(TcpStream),
-    Joint(UnixStream),
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.read(buffer),
-            Stream::Joint(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Joint(stream) => stream.write(bytes),
-        }
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write_vectored(slices),
-            Stream::Joint(stream) => stream.write_vectored(slices),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A connection that another worker is to serve.
-pub(super) type Newcomer = (TcpStream, SocketAddr, Side);
 
 /// What a subscriber of another worker began or ended to want.
 struct Wish {
@@ -75,7 +36,7 @@ struct Mailbox {
     wishes: Mutex<Vec<Wish>>,
     has_wishes: AtomicBool,
     is_full: AtomicBool,
-    newcomers: Mutex<Vec<Newcomer>>,
+    newcomers: Mutex<Vec<Newcomer<Socket>>>,
 }
 
 /// What all workers have together, for the bounds of the whole.
@@ -151,9 +112,9 @@ impl Team {
     }
 
     /// Counts a connection, and gives it to the worker whose turn it is; it comes back if that is ourselves.
-    pub(super) fn deal(&mut self, newcomer: Newcomer) -> Option<Newcomer> {
+    pub(super) fn deal(&mut self, newcomer: Newcomer<Socket>) -> Option<Newcomer<Socket>> {
         self.has_come();
-        let turn = &mut self.turns[usize::from(newcomer.2 == Side::Publisher)];
+        let turn = &mut self.turns[usize::from(newcomer.side == Side::Publisher)];
         let worker = std::mem::replace(turn, (*turn + 1) % self.mailboxes.len());
         if worker == self.me {
             return Some(newcomer);
@@ -165,7 +126,7 @@ impl Team {
     }
 
     /// The connections that we were given.
-    pub(super) fn newcomers(&self) -> Vec<Newcomer> {
+    pub(super) fn newcomers(&self) -> Vec<Newcomer<Socket>> {
         std::mem::take(&mut *locked(&self.mailboxes[self.me].newcomers))
     }
 
@@ -254,7 +215,9 @@ impl<S: Read + Write> Forwarder<S> {
         let id = self.next_id();
         let bytes = self.budget.subscriber_queue_bytes.min(JOINT_BYTES);
         let queue = SendQueue::new(usize::MAX, bytes);
-        self.peers.insert(Connection::joint(stream, format!("worker {worker}"), side, queue, now));
+        let address = format!("worker {worker}");
+        let newcomer = Newcomer { stream, address, side, is_here: true, offer: None };
+        self.peers.insert(Connection::joint(newcomer, queue, now));
         if let (Side::Subscriber, Some(team)) = (side, &mut self.team) {
             team.joints[worker] = Some(id);
         }
@@ -324,6 +287,7 @@ mod tests {
     use multiplane_codec::zmtp::{Handshake, SocketType, command, frame};
     use std::cell::RefCell;
     use std::collections::VecDeque;
+    use std::io;
     use std::rc::Rc;
 
     const READABLE: Readiness = Readiness { readable: true, writable: false, ended: false };
@@ -385,7 +349,9 @@ mod tests {
         /// Takes a peer in, and shakes hands with it.
         fn meet(&self, kind: SocketType, side: Side) -> (u32, End) {
             let (end, id) = (End::default(), self.forwarder.borrow().next_id());
-            self.forwarder.borrow_mut().connect(end.clone(), "a test".to_owned(), side, self.now);
+            let (stream, address) = (end.clone(), "a test".to_owned());
+            let newcomer = Newcomer { stream, address, side, is_here: true, offer: None };
+            self.forwarder.borrow_mut().connect(newcomer, self.now);
             let (mut handshake, hello) = Handshake::start(kind);
             end.input.put(&hello);
             while handshake.peer().is_none() {

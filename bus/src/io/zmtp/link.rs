@@ -4,6 +4,7 @@ use super::inbound::{Filled, Inbound};
 use super::session::{Broken, Session};
 use super::stream::Stream;
 use super::wire::{Notice, Wire};
+use crate::events::Transport;
 use crate::io::{Readiness, Signal};
 use crate::worker::after;
 use mio::{Registry, Token};
@@ -22,18 +23,32 @@ pub(super) struct Link<S> {
     spare: Option<Inbound>,
     /// Until when the handshake must be done.
     deadline: Instant,
+    shortcut: Shortcut,
+}
+
+/// What becomes of a shorter way that the peer may offer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shortcut {
+    Unwanted,
+    Wanted,
+    /// The connection has moved there.
+    Taken,
+    /// That was in vain: the next connection stays where it is.
+    Failed,
 }
 
 impl<S: Stream> Link<S> {
     pub(super) fn new(
         kind: SocketType,
-        endpoint: &str,
+        (endpoint, unix): (&str, bool),
         budget: &Arc<Budget>,
         wake: Arc<dyn Fn() + Send + Sync>,
         now: Instant,
     ) -> io::Result<Self> {
         let wire = Wire::new(endpoint, budget, wake, now)?;
-        Ok(Self { kind, budget: budget.clone(), wire, session: None, spare: None, deadline: now })
+        let shortcut = if unix { Shortcut::Wanted } else { Shortcut::Unwanted };
+        let (session, spare, deadline) = (None, None, now);
+        Ok(Self { kind, budget: budget.clone(), wire, session, spare, deadline, shortcut })
     }
 
     pub(super) fn ready(&mut self, what: Readiness) {
@@ -50,6 +65,11 @@ impl<S: Stream> Link<S> {
     #[inline]
     pub(super) fn session(&self) -> Option<&Session> {
         self.session.as_ref()
+    }
+
+    /// What the connection runs on.
+    pub(super) fn transport(&self) -> Transport {
+        self.wire.transport()
     }
 
     /// Whether a read may find something.
@@ -120,9 +140,10 @@ impl<S: Stream> Link<S> {
     pub(super) fn advance(&mut self, registry: &Registry, token: Token, now: Instant) -> Option<Signal> {
         match self.wire.advance(registry, token, now) {
             Some(Notice::Open) => {
-                let inbound = self.spare.take().unwrap_or_else(Inbound::new);
-                self.session = Some(Session::start(self.kind, inbound, now));
-                self.deadline = after(now, self.budget.handshake_deadline);
+                if self.shortcut == Shortcut::Taken {
+                    self.shortcut = Shortcut::Wanted;
+                }
+                self.begin(now);
             }
             Some(Notice::Retried) => return Some(Signal::Retried),
             None => {}
@@ -130,17 +151,31 @@ impl<S: Stream> Link<S> {
         if self.session.as_ref().is_none_or(|session| session.peer().is_some()) {
             return None;
         }
-        match self.shake_hands(now) {
+        let mut done = self.shake_hands(now);
+        if matches!(done, Ok(true)) && self.take_shortcut(registry, token, now) {
+            done = self.shake_hands(now);
+        }
+        match done {
             Ok(true) => {
                 self.wire.worth_it();
+                if self.shortcut == Shortcut::Failed {
+                    self.shortcut = Shortcut::Wanted;
+                }
                 Some(Signal::Connected)
             }
-            Ok(false) if now >= self.deadline => {
+            Ok(false) if now < self.deadline => None,
+            failed if self.shortcut == Shortcut::Taken => {
+                self.shortcut = Shortcut::Failed;
+                self.end(now);
+                let why = failed.err().map(|broken| broken.to_string());
+                tracing::debug!(?why, "a link goes back to TCP: nobody shakes hands on the Unix socket");
+                None
+            }
+            Ok(false) => {
                 let waited = self.budget.handshake_deadline.as_secs();
                 self.end(now);
                 Some(Signal::HandshakeFailed(format!("it has not said hello for {waited} seconds")))
             }
-            Ok(false) => None,
             Err(broken) => {
                 self.end(now);
                 // Nobody there yet is no news; a stranger is.
@@ -148,6 +183,31 @@ impl<S: Stream> Link<S> {
                 stranger.then(|| Signal::HandshakeFailed(broken.to_string()))
             }
         }
+    }
+
+    /// Begins a session on a new connection.
+    fn begin(&mut self, now: Instant) {
+        let inbound = self.spare.take().unwrap_or_else(Inbound::new);
+        self.session = Some(Session::start(self.kind, inbound, now));
+        self.deadline = after(now, self.budget.handshake_deadline);
+    }
+
+    /// Moves to the shorter way if the peer offers one and it can be had. Nothing has been said on the connection but
+    /// hello; what the peer has said it says again there.
+    fn take_shortcut(&mut self, registry: &Registry, token: Token, now: Instant) -> bool {
+        if self.shortcut != Shortcut::Wanted {
+            return false;
+        }
+        let Some(offer) = self.session.as_ref().and_then(Session::offer) else { return false };
+        if !self.wire.shorten(offer, registry, token) {
+            return false;
+        }
+        // The peer is there, so that if this fails the next attempt comes soon.
+        self.wire.worth_it();
+        self.shortcut = Shortcut::Taken;
+        self.spare = self.session.take().map(|session| session.inbound);
+        self.begin(now);
+        true
     }
 
     fn shake_hands(&mut self, now: Instant) -> Result<bool, Broken> {

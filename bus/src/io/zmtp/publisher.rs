@@ -1,9 +1,9 @@
 use super::link::Link;
 use super::session::{Broken, Session, write_some};
 use super::stream::Stream;
-use crate::io::{Notice, Readiness, SYNC_MARKER, Signal};
+use crate::events::Transport;
+use crate::io::{Notice, Readiness, SYNC_MARKER, Signal, Socket};
 use crate::worker::now;
-use mio::net::TcpStream;
 use mio::{Registry, Token};
 use multiplane_codec::zmtp::SocketType;
 use multiplane_codec::zmtp::command::{self, Command};
@@ -14,19 +14,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The link on which a component publishes: an `XPUB` that writes the publish queue's own memory to the socket.
-pub(crate) struct PublisherWire<S = TcpStream> {
+pub(crate) struct PublisherWire<S = Socket> {
     link: Link<S>,
     limit: usize,
 }
 
 impl<S: Stream> PublisherWire<S> {
     pub(crate) fn new(
-        endpoint: &str,
+        (endpoint, unix): (&str, bool),
         budget: &Arc<Budget>,
         wake: Arc<dyn Fn() + Send + Sync>,
         now: Instant,
     ) -> io::Result<Self> {
-        let link = Link::new(SocketType::XPub, endpoint, budget, wake, now)?;
+        let link = Link::new(SocketType::XPub, (endpoint, unix), budget, wake, now)?;
         Ok(Self { link, limit: budget.subscription_topic_bytes + 64 })
     }
 
@@ -37,6 +37,11 @@ impl<S: Stream> PublisherWire<S> {
     /// Goes on with connecting.
     pub(crate) fn advance(&mut self, registry: &Registry, token: Token, now: Instant) -> Option<Signal> {
         self.link.advance(registry, token, now)
+    }
+
+    /// What the connection runs on.
+    pub(crate) fn transport(&self) -> Transport {
+        self.link.transport()
     }
 
     /// When to call [`advance`](Self::advance) if nothing happens before.

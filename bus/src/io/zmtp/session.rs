@@ -1,6 +1,7 @@
 //! What both ends do on a connection: the handshake, the commands that carry no data, signs of life.
 
 use super::inbound::{Filled, Inbound};
+use crate::io::unix;
 use multiplane_codec::zmtp::command::{self, Command};
 use multiplane_codec::zmtp::{Handshake, Peer, Refusal, SocketType};
 use std::io::{self, Read, Write};
@@ -52,6 +53,7 @@ impl Session {
     /// The beginning of a connection; `inbound` of the last one is used again.
     pub(super) fn start(kind: SocketType, mut inbound: Inbound, now: Instant) -> Self {
         let (handshake, control) = Handshake::start(kind);
+        let handshake = handshake.seeking(unix::PROPERTY);
         inbound.clear();
         Self { handshake, inbound, control, written: 0, heard: now, pinged: None, answered: 0 }
     }
@@ -60,6 +62,11 @@ impl Session {
     #[inline]
     pub(super) fn peer(&self) -> Option<Peer> {
         self.handshake.peer()
+    }
+
+    /// The shorter way that the peer offers.
+    pub(super) fn offer(&self) -> Option<&[u8]> {
+        self.handshake.found()
     }
 
     /// Reads once.

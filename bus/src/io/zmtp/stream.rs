@@ -1,13 +1,15 @@
 //! What a link runs on: a socket, or one end of a simulated network.
 
-use crate::io::tcp;
+use crate::events::Transport;
+use crate::io::{Socket, unix};
 use crate::worker::wait_readable;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A connection that never waits.
@@ -21,6 +23,12 @@ pub(crate) trait Stream: Read + Write + Sized {
     /// Whether it has succeeded.
     fn is_connected(&self) -> bool;
 
+    /// Connects by the shorter way that the peer offers in its READY, if that can be; announced under the same `token`.
+    fn shorten(&self, offer: &[u8], registry: &Registry, token: Token) -> Option<Self>;
+
+    /// What it is.
+    fn transport(&self) -> Transport;
+
     /// Says that nothing more will be written.
     fn close_write(&self) -> io::Result<()>;
 
@@ -31,31 +39,65 @@ pub(crate) trait Stream: Read + Write + Sized {
     fn random() -> u64;
 }
 
-impl Stream for TcpStream {
+impl Stream for Socket {
     fn connect(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(address)?;
-        tcp::set_options(&stream)?;
-        if address.ip().is_loopback() {
-            tcp::serve_loopback(&stream);
-        }
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let mut stream = Socket::Tcp(TcpStream::connect(address)?);
+        stream.set_options(address.ip().is_loopback())?;
+        stream.watch(&Arc::new(registry.try_clone()?), token)?;
         Ok(stream)
     }
 
     fn has_failed(&self) -> bool {
-        matches!(self.take_error(), Ok(Some(_)) | Err(_))
+        let error = match self {
+            Socket::Tcp(stream) => stream.take_error(),
+            Socket::Unix(socket) => socket.stream.take_error(),
+        };
+        matches!(error, Ok(Some(_)) | Err(_))
     }
 
     fn is_connected(&self) -> bool {
-        self.peer_addr().is_ok()
+        match self {
+            Socket::Tcp(stream) => stream.peer_addr().is_ok(),
+            Socket::Unix(socket) => socket.stream.peer_addr().is_ok(),
+        }
+    }
+
+    fn shorten(&self, offer: &[u8], registry: &Registry, token: Token) -> Option<Self> {
+        let Socket::Tcp(tcp) = self else { return None };
+        if !unix::is_same_host(tcp) {
+            return None;
+        }
+        let shorter = unix::connect(offer).map(Socket::unix).and_then(|mut stream| {
+            stream.set_options(true)?;
+            stream.watch(&Arc::new(registry.try_clone()?), token)?;
+            Ok(stream)
+        });
+        // From inside of another network namespace, for one, the name leads nowhere.
+        let refused =
+            |error| tracing::debug!(%error, "a link stays on TCP: the Unix socket of its peer cannot be had");
+        shorter.map_err(refused).ok()
+    }
+
+    fn transport(&self) -> Transport {
+        match self {
+            Socket::Tcp(_) => Transport::Tcp,
+            Socket::Unix(_) => Transport::Unix,
+        }
     }
 
     fn close_write(&self) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)
+        match self {
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Socket::Unix(socket) => socket.stream.shutdown(Shutdown::Write),
+        }
     }
 
     fn wait_readable(&self, sleep: Duration) {
-        wait_readable(self.as_raw_fd(), sleep);
+        let descriptor = match self {
+            Socket::Tcp(stream) => stream.as_raw_fd(),
+            Socket::Unix(socket) => socket.stream.as_raw_fd(),
+        };
+        wait_readable(descriptor, sleep);
     }
 
     fn random() -> u64 {

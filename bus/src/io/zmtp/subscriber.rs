@@ -2,9 +2,9 @@ use super::inbound::{Inbound, Repeats};
 use super::link::Link;
 use super::session::Broken;
 use super::stream::Stream;
-use crate::io::{Readiness, Received, Signal};
+use crate::events::Transport;
+use crate::io::{Readiness, Received, Signal, Socket};
 use bytes::Bytes;
-use mio::net::TcpStream;
 use mio::{Registry, Token};
 use multiplane_codec::zmtp::SocketType;
 use multiplane_codec::zmtp::command;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The link on which a component receives: a `SUB` that reads chunks and hands out messages as they lie in them.
-pub(crate) struct SubscriberWire<S = TcpStream> {
+pub(crate) struct SubscriberWire<S = Socket> {
     link: Link<S>,
     limit: usize,
     /// Where the frames of the present message are.
@@ -36,12 +36,12 @@ const LEFTOVER: usize = 16 * 1024 * 1024;
 
 impl<S: Stream> SubscriberWire<S> {
     pub(crate) fn new(
-        endpoint: &str,
+        (endpoint, unix): (&str, bool),
         budget: &Arc<Budget>,
         wake: Arc<dyn Fn() + Send + Sync>,
         now: Instant,
     ) -> io::Result<Self> {
-        let link = Link::new(SocketType::Sub, endpoint, budget, wake, now)?;
+        let link = Link::new(SocketType::Sub, (endpoint, unix), budget, wake, now)?;
         Ok(Self {
             link,
             limit: budget.message_bytes,
@@ -92,6 +92,11 @@ impl<S: Stream> SubscriberWire<S> {
             self.scanned = 0;
         }
         signal
+    }
+
+    /// What the connection runs on.
+    pub(crate) fn transport(&self) -> Transport {
+        self.link.transport()
     }
 
     /// When to call [`advance`](Self::advance) if nothing happens before.

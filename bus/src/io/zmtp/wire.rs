@@ -1,6 +1,7 @@
 //! One connection after another to the same endpoint.
 
 use super::stream::Stream;
+use crate::events::Transport;
 use crate::io::Readiness;
 use crate::worker::after;
 use mio::{Registry, Token};
@@ -84,6 +85,19 @@ impl<S: Stream> Wire<S> {
     #[inline]
     pub(super) fn stream(&mut self) -> Option<&mut S> {
         if let Phase::Open(stream) = &mut self.phase { Some(stream) } else { None }
+    }
+
+    pub(super) fn transport(&self) -> Transport {
+        if let Phase::Open(stream) = &self.phase { stream.transport() } else { Transport::Tcp }
+    }
+
+    /// Moves to the shorter way that the peer offers; whether there is one.
+    pub(super) fn shorten(&mut self, offer: &[u8], registry: &Registry, token: Token) -> bool {
+        let Phase::Open(stream) = &mut self.phase else { return false };
+        let Some(shorter) = stream.shorten(offer, registry, token) else { return false };
+        *stream = shorter;
+        (self.readable, self.writable, self.ended) = (true, true, false);
+        true
     }
 
     pub(super) fn has_ended(&self) -> bool {

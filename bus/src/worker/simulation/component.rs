@@ -52,7 +52,7 @@ impl Publishing {
             subscribe: None,
             budget: budget.clone(),
         });
-        let wire = PublisherWire::new(endpoint, budget, Arc::new(|| {}), now).unwrap();
+        let wire = PublisherWire::new((endpoint, true), budget, Arc::new(|| {}), now).unwrap();
         let life = Life::new(shared.clone(), Direction::Publish, EventSink::new(4).0, now);
         let link = PublisherLink::new(shared.clone(), Outlet::Native(Box::new(wire)), queue, life, now);
         let (first, trailer) = (2 * n as u8, if trailer { 1 + n as u64 } else { 0 });
@@ -218,7 +218,7 @@ impl Subscribing {
             subscribe: Some(SubscribeSide::new(0, endpoint.to_owned())),
             budget: ground.budget.clone(),
         });
-        let wire = SubscriberWire::new(endpoint, &ground.budget, Arc::new(|| {}), now).unwrap();
+        let wire = SubscriberWire::new((endpoint, true), &ground.budget, Arc::new(|| {}), now).unwrap();
         let life = Life::new(shared.clone(), Direction::Subscribe, EventSink::new(4).0, now);
         let link = SubscriberLink::new(shared.clone(), Inlet::Native(Box::new(wire)), life, now);
         let token = Token(2 * n + 1);

@@ -1,6 +1,7 @@
 //! Connections in memory, with all that a network may do to them. One network per thread.
 
 use super::random::Random;
+use crate::events::Transport;
 use crate::io::Readiness;
 use crate::io::zmtp;
 use mio::{Registry, Token};
@@ -111,6 +112,19 @@ impl Network {
         }
     }
 
+    fn connect(&mut self, token: Token, publishes: bool) -> Stream {
+        let connection = Connection {
+            token: token.0,
+            publishes,
+            joint: false,
+            state: State::Connecting,
+            capacity: [64, 500, 5_000, 50_000][self.random.below(4)],
+            held: self.faulty && self.random.chance(20),
+            ends: [End::default(), End::default()],
+        };
+        Stream { connection: self.add(connection), end: CLIENT }
+    }
+
     /// The connections that still matter.
     fn alive(&mut self) -> Vec<usize> {
         let connections = &self.connections;
@@ -152,6 +166,7 @@ impl Network {
                     connection.state = State::Refused;
                     server.closed = true;
                     (client.readable, client.writable, client.ended) = (true, true, true);
+                    client.fin_arrived = true;
                 } else {
                     connection.state = State::Open;
                     client.writable = true;
@@ -383,17 +398,7 @@ impl zmtp::Stream for Stream {
             if network.faulty && network.random.chance(10) {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
-            let capacity = [64, 500, 5_000, 50_000][network.random.below(4)];
-            let connection = Connection {
-                token: token.0,
-                publishes: address.port() == PUBLISHER_PORT,
-                joint: false,
-                state: State::Connecting,
-                held: network.faulty && network.random.chance(20),
-                capacity,
-                ends: [End::default(), End::default()],
-            };
-            Ok(Self { connection: network.add(connection), end: CLIENT })
+            Ok(network.connect(token, address.port() == PUBLISHER_PORT))
         })
     }
 
@@ -403,6 +408,17 @@ impl zmtp::Stream for Stream {
 
     fn is_connected(&self) -> bool {
         network(|network| network.connections[self.connection].state == State::Open)
+    }
+
+    fn shorten(&self, _: &[u8], _: &Registry, token: Token) -> Option<Self> {
+        network(|network| {
+            let publishes = network.connections[self.connection].publishes;
+            network.random.chance(2).then(|| network.connect(token, publishes))
+        })
+    }
+
+    fn transport(&self) -> Transport {
+        Transport::Tcp
     }
 
     fn close_write(&self) -> io::Result<()> {
