@@ -51,6 +51,9 @@ pub struct Dialer {
     address: String,
     token: Token,
     backoff: Backoff,
+    /// Which of the addresses of the name is next, and whether there are more behind it.
+    next: usize,
+    more: bool,
     state: State,
 }
 
@@ -80,7 +83,7 @@ impl Dialer {
     #[must_use]
     pub fn new(address: &str, token: Token, now: Instant) -> Self {
         let backoff = Backoff::new(PAUSES.0, PAUSES.1);
-        Self { address: address.to_owned(), token, backoff, state: State::Paused(now) }
+        Self { address: address.to_owned(), token, backoff, next: 0, more: false, state: State::Paused(now) }
     }
 
     /// Whom it calls.
@@ -103,6 +106,7 @@ impl Dialer {
             },
             State::Dialling(stream, until) => match answer(stream) {
                 Ok(true) => {
+                    self.next = 0;
                     self.backoff.reset();
                     match std::mem::replace(&mut self.state, State::Connected) {
                         State::Dialling(stream, _) => Dialled::Connected(stream),
@@ -130,28 +134,29 @@ impl Dialer {
         self.state = State::Paused(now + self.backoff.pause());
     }
 
+    /// A name may have several addresses, such as `localhost` has of two kinds: it pauses when all were tried.
     fn failed(&mut self, error: io::Error, now: Instant) -> Dialled {
+        if self.more {
+            self.next += 1;
+            self.state = State::Paused(now);
+            return Dialled::Nothing;
+        }
+        self.next = 0;
         self.lost(now);
         Dialled::Failed(error)
     }
 
-    fn dial(&self, registry: &Registry) -> io::Result<TcpStream> {
+    fn dial(&mut self, registry: &Registry) -> io::Result<TcpStream> {
+        self.more = false;
         // A name is looked up anew each time: it may have moved.
-        let mut stream = resolve(&self.address)?;
+        let found: Vec<SocketAddr> = self.address.to_socket_addrs()?.collect();
+        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        let address = found.get(self.next).or(found.first()).ok_or_else(none)?;
+        self.more = self.next + 1 < found.len();
+        let mut stream = TcpStream::connect(*address)?;
         registry.register(&mut stream, self.token, Interest::READABLE | Interest::WRITABLE)?;
         Ok(stream)
     }
-}
-
-fn resolve(address: &str) -> io::Result<TcpStream> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for found in address.to_socket_addrs()?.collect::<Vec<SocketAddr>>() {
-        match TcpStream::connect(found) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 /// Whether the connection stands.
@@ -169,6 +174,28 @@ fn answer(stream: &TcpStream) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mio::{Events, Poll};
+    use std::net::TcpListener;
+
+    /// Whatever `localhost` is, one of its addresses is that of the listener.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test has to start somewhere")]
+    fn every_address_of_a_name_is_tried() {
+        let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(8));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("localhost:{}", listener.local_addr().unwrap().port());
+        let mut dialer = Dialer::new(&address, Token(0), Instant::now());
+        loop {
+            match dialer.turn(poll.registry(), Instant::now()) {
+                Dialled::Connected(_) => return,
+                Dialled::Failed(error) => panic!("{error}"),
+                Dialled::Nothing => {
+                    let wait = dialer.due().map(|due| due.saturating_duration_since(Instant::now()));
+                    poll.poll(&mut events, wait).unwrap();
+                }
+            }
+        }
+    }
 
     #[test]
     fn pauses_double_up_to_the_longest() {
