@@ -35,10 +35,11 @@ pub enum BenchError {
 impl BenchError {
     /// For `map_err`: names what was being done.
     pub(crate) fn doing<E: Display>(what: &str) -> impl FnOnce(E) -> Self {
-        move |why| BenchError::Failed { what: what.to_owned(), why: why.to_string() }
+        move |why| Self::failed(what, why)
     }
 
+    #[cold]
     pub(crate) fn failed(what: &str, why: impl Display) -> Self {
-        Self::doing(what)(why)
+        BenchError::Failed { what: what.to_owned(), why: why.to_string() }
     }
 }

@@ -67,7 +67,15 @@ impl Credit {
         self.0.fetch_max(below, Ordering::Release);
     }
 
-    fn wait(&self, sequence: u64) -> Result<(), BenchError> {
+    #[inline]
+    fn wait_for(&self, sequence: u64, sender: &mut impl Sender) -> Result<(), BenchError> {
+        if self.0.load(Ordering::Relaxed) > sequence { Ok(()) } else { self.wait(sequence, sender) }
+    }
+
+    #[cold]
+    fn wait(&self, sequence: u64, sender: &mut impl Sender) -> Result<(), BenchError> {
+        // Nobody makes room for what they have not got.
+        sender.flush()?;
         let since = clock::now();
         while self.0.load(Ordering::Acquire) <= sequence {
             let left = PATIENCE.saturating_sub(Duration::from_nanos(clock::now() - since));
@@ -90,57 +98,74 @@ pub fn offer(
     credit: &Credit,
     sender: &mut impl Sender,
 ) -> Result<Offered, BenchError> {
-    let mut payload: Vec<u8> = (0..load.size).map(|at| at as u8).collect();
-    let mut topics = topics.iter().map(AsRef::as_ref).cycle();
-    let mut send = |sender: &mut _, sequence, due| {
-        Stamp { publisher: load.publisher, sequence, due }.write(&mut payload);
-        hand_over(sender, topics.next().unwrap_or_default(), &payload, credit, sequence)
-    };
-    let start = clock::now();
-    let end = start + load.nanos;
-    let most = load.most.unwrap_or(u64::MAX);
-    let mut offered = Offered::default();
-    if let Some(rate) = load.rate {
-        let mut late = latencies()?;
-        let gap = 1e9 / rate;
-        for sequence in 0..most {
-            let due = start + (sequence as f64 * gap) as u64;
-            if due >= end {
-                break;
-            }
-            if clock::now() < due {
-                sender.flush()?;
-            }
-            late.saturating_record(wait_until(due).max(1));
-            send(sender, sequence, due)?;
-            offered.sent += 1;
-        }
-        offered.late_p99 = late.value_at_quantile(0.99);
-    } else {
-        let every = ((CLOCK_EVERY_BYTES / load.size.max(1)) as u64).clamp(1, CLOCK_EVERY);
-        while offered.sent < most && (!offered.sent.is_multiple_of(every) || clock::now() < end) {
-            send(sender, offered.sent, 0)?;
-            offered.sent += 1;
+    match load.rate {
+        Some(rate) => by_schedule(load, rate, topics, credit, sender),
+        None => as_fast_as_taken(load, topics, credit, sender),
+    }
+}
+
+/// Not inlined, so that what each message needs stays in registers.
+#[inline(never)]
+fn as_fast_as_taken(
+    load: &Load,
+    topics: &[impl AsRef<str>],
+    credit: &Credit,
+    sender: &mut impl Sender,
+) -> Result<Offered, BenchError> {
+    let mut payload = payload(load);
+    let mut topics = topics.iter().cycle();
+    let every = ((CLOCK_EVERY_BYTES / load.size.max(1)) as u64).clamp(1, CLOCK_EVERY);
+    let (most, end) = (load.most.unwrap_or(u64::MAX), clock::now() + load.nanos);
+    let mut sent = 0;
+    while sent < most && clock::now() < end {
+        let next = most.min(sent + every);
+        while sent < next
+            && let Some(topic) = topics.next()
+        {
+            credit.wait_for(sent, sender)?;
+            Stamp { publisher: load.publisher, sequence: sent, due: 0 }.write(&mut payload);
+            sender.send(topic.as_ref(), &payload)?;
+            sent += 1;
         }
     }
     sender.flush()?;
-    Ok(offered)
+    Ok(Offered { sent, late_p99: 0 })
 }
 
-#[inline]
-fn hand_over(
-    sender: &mut impl Sender,
-    topic: &str,
-    payload: &[u8],
+fn by_schedule(
+    load: &Load,
+    rate: f64,
+    topics: &[impl AsRef<str>],
     credit: &Credit,
-    sequence: u64,
-) -> Result<(), BenchError> {
-    if credit.0.load(Ordering::Relaxed) <= sequence {
-        // Nobody makes room for what they have not got.
-        sender.flush()?;
-        credit.wait(sequence)?;
+    sender: &mut impl Sender,
+) -> Result<Offered, BenchError> {
+    let mut payload = payload(load);
+    let mut topics = topics.iter().cycle();
+    let mut late = latencies()?;
+    let (most, gap, start) = (load.most.unwrap_or(u64::MAX), 1e9 / rate, clock::now());
+    let mut sent = 0;
+    while sent < most
+        && let Some(topic) = topics.next()
+    {
+        let due = start + (sent as f64 * gap) as u64;
+        if due >= start + load.nanos {
+            break;
+        }
+        if clock::now() < due {
+            sender.flush()?;
+        }
+        late.saturating_record(wait_until(due).max(1));
+        credit.wait_for(sent, sender)?;
+        Stamp { publisher: load.publisher, sequence: sent, due }.write(&mut payload);
+        sender.send(topic.as_ref(), &payload)?;
+        sent += 1;
     }
-    sender.send(topic, payload)
+    sender.flush()?;
+    Ok(Offered { sent, late_p99: late.value_at_quantile(0.99) })
+}
+
+fn payload(load: &Load) -> Vec<u8> {
+    (0..load.size).map(|at| at as u8).collect()
 }
 
 /// Waits until `due` and says how much later it is now.

@@ -37,11 +37,10 @@ impl Stamp {
     #[inline]
     pub fn write(&self, payload: &mut [u8]) {
         let head = u64::from(self.publisher) << SEQUENCE_BITS | self.sequence;
-        if let Some((first, rest)) = payload.split_first_chunk_mut::<8>() {
-            *first = head.to_le_bytes();
-            if let Some(second) = rest.first_chunk_mut::<8>() {
-                *second = self.due.to_le_bytes();
-            }
+        if let Some(stamp) = payload.first_chunk_mut::<BYTES>() {
+            let (first, second) = stamp.split_at_mut(8);
+            first.copy_from_slice(&head.to_le_bytes());
+            second.copy_from_slice(&self.due.to_le_bytes());
         }
     }
 
