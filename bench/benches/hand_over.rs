@@ -28,10 +28,11 @@ impl Link {
     }
 
     fn put(&self) {
-        while self.sender.try_send(&[black_box(&PAYLOAD)]).is_err() {
+        let payload = black_box(&PAYLOAD);
+        while self.sender.try_send(payload.len(), |place| place.copy_from_slice(payload)).is_err() {
             assert!(self.sender.wait_for_room(None, Instant::now));
         }
-        self.ready.mark(0);
+        self.ready.mark_appended(0);
     }
 
     /// How many there were.

@@ -314,7 +314,7 @@ fn open_backplane(
         None => (None, None),
         Some(endpoint) => {
             let (sender, queue) = stream(Capacity::of_bytes(budget.publish_queue_bytes));
-            (Some(PublishSide::new(sender, share.publishers.len(), endpoint)), Some(queue))
+            (Some(PublishSide::new(sender, share.publishers.len(), endpoint, budget)), Some(queue))
         }
     };
     let subscribe =

@@ -311,7 +311,8 @@ impl Bus {
             let publish = shared.publish.as_ref();
             let links =
                 (publish.map(|side| side.state()), shared.subscribe.as_ref().map(|side| side.state()));
-            shared.counters.snapshot(shared.id, links)
+            let enqueued = publish.map_or(0, |side| side.enqueued());
+            shared.counters.snapshot(shared.id, links, enqueued)
         };
         self.shared.backplanes.iter().map(snapshot).collect()
     }

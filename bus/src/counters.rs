@@ -32,10 +32,12 @@ impl Count {
 }
 
 /// The counters of one backplane of a component, written by its publishers (first line) and by its worker (the rest).
+/// What publishers put into the publish queue is counted there.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) accepted: CachePadded<Count>,
     pub(crate) refused: CachePadded<Count>,
+    /// Messages of outboxes that the worker's own link took.
+    pub(crate) offered: Count,
     pub(crate) sent: Count,
     pub(crate) link_down: Count,
     pub(crate) no_subscriber: Count,
@@ -135,12 +137,14 @@ impl Counters {
         self.received_bytes.add(bytes as u64);
     }
 
+    /// `enqueued`: how many messages the publish queue ever took.
     pub(crate) fn snapshot(
         &self,
         backplane: BackplaneId,
         links: (Option<LinkState>, Option<LinkState>),
+        enqueued: u64,
     ) -> BackplaneStats {
-        let (accepted, sent) = (self.accepted.get(), self.sent.get());
+        let (accepted, sent) = (enqueued + self.offered.get(), self.sent.get());
         let displaced = self.displaced.get();
         let mut dropped = Dropped {
             link_down: self.link_down.get(),

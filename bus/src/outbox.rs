@@ -4,7 +4,7 @@ use crate::error::{BusError, PublishError};
 use crate::message::BackplaneId;
 use crate::outgoing::{Outgoing, with_payload};
 use crate::publisher::Publisher;
-use crate::shared::BusShared;
+use crate::shared::{BusShared, not_taken};
 use crate::worker::PublisherLink;
 use crate::worker::{subscribe, unsubscribe};
 use multiplane_codec::encode;
@@ -151,14 +151,16 @@ impl Outbox<'_> {
                 let link = &mut self.links[side.slot];
                 link.offer(&message, keep, self.now)?;
                 *self.held |= link.has_backlog();
+                shared.counters.offered.add(1);
                 return Ok(());
             }
-            side.try_push(&message, name)?;
-            worker.signal(side.slot);
+            side.try_push(&message).map_err(|refused| not_taken(refused, name))?;
+            worker.signal_queued(side.slot);
             Ok(())
         });
-        let counted = if sent.is_ok() { &shared.counters.accepted } else { &shared.counters.refused };
-        counted.add_shared(1);
+        if sent.is_err() {
+            shared.counters.refused.add_shared(1);
+        }
         sent
     }
 }

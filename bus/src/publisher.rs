@@ -3,10 +3,11 @@
 use crate::error::{BusError, PublishError};
 use crate::message::BackplaneId;
 use crate::outgoing::{Outgoing, with_payload};
-use crate::shared::{BackplaneShared, PublishSide};
+use crate::shared::{BackplaneShared, PublishSide, not_taken};
 use crate::worker::{Command, after, now};
 use multiplane_codec::encode;
 use multiplane_ring::queue::bounded;
+use multiplane_ring::stream::Refused;
 use serde::Serialize;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -100,6 +101,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish`](Self::publish).
+    #[inline]
     pub fn publish_raw(&self, topic: &str, payload: &[u8]) -> Result<(), PublishError> {
         self.submit(topic, payload, Patience::Wait)
     }
@@ -108,6 +110,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`try_publish`](Self::try_publish).
+    #[inline]
     pub fn try_publish_raw(&self, topic: &str, payload: &[u8]) -> Result<(), PublishError> {
         self.submit(topic, payload, Patience::Now)
     }
@@ -116,6 +119,7 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`publish_timeout`](Self::publish_timeout).
+    #[inline]
     pub fn publish_raw_timeout(
         &self,
         topic: &str,
@@ -172,50 +176,65 @@ impl Publisher {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn submit(&self, topic: &str, payload: &[u8], patience: Patience) -> Result<(), PublishError> {
-        let shared = &*self.shared;
-        let Some(side) = &shared.publish else { return Err(PublishError::Closed) };
-        let sent = Outgoing::new(topic, payload, self.trailer, &shared.budget).and_then(|message| match side
-            .try_push(&message, shared.id.name())
-        {
-            Err(PublishError::Full { .. }) => self.push_with(side, &message, patience),
-            other => other,
-        });
-        if sent.is_err() {
-            shared.counters.refused.add_shared(1);
-            return sent;
-        }
-        shared.counters.accepted.add_shared(1);
-        shared.worker.signal(side.slot);
-        Ok(())
+        if self.submit_small(topic, payload) { Ok(()) } else { self.submit_any(topic, payload, patience) }
     }
 
-    /// Nearly always there is room; only otherwise is it worth asking who we are.
-    #[cold]
-    fn push_with(
+    /// Takes most messages: small ones without a trailer, when there is room.
+    #[inline(never)]
+    fn submit_small(&self, topic: &str, payload: &[u8]) -> bool {
+        let shared = &*self.shared;
+        let Some(side) = &shared.publish else { return false };
+        let taken = self.trailer == 0 && side.try_push_small(topic, payload);
+        if taken {
+            shared.worker.signal_queued(side.slot);
+        }
+        taken
+    }
+
+    /// Takes any message, waits for room, or says what is wrong.
+    #[inline(never)]
+    fn submit_any(&self, topic: &str, payload: &[u8], patience: Patience) -> Result<(), PublishError> {
+        let shared = &*self.shared;
+        let sent = match &shared.publish {
+            None => Err(PublishError::Closed),
+            Some(side) => Outgoing::new(topic, payload, self.trailer, &shared.budget)
+                .and_then(|message| self.push(side, &message, patience)),
+        };
+        if sent.is_err() {
+            shared.counters.refused.add_shared(1);
+        }
+        sent
+    }
+
+    fn push(
         &self,
         side: &PublishSide,
         message: &Outgoing<'_>,
         patience: Patience,
     ) -> Result<(), PublishError> {
-        let backplane = self.shared.id.name();
-        let worker = &*self.shared.worker;
-        let deadline = match patience {
-            Patience::Now => return Err(PublishError::Full { backplane }),
-            _ if worker.is_this_thread() => return Err(PublishError::WouldDeadlock { backplane }),
-            Patience::Wait => None,
-            Patience::For(timeout) => Some(after(now(), timeout)),
-        };
+        let (worker, backplane) = (&*self.shared.worker, self.shared.id.name());
+        let mut deadline = None;
+        let mut waits = !matches!(patience, Patience::Now);
         loop {
-            worker.signal(side.slot);
-            // Woken when there is room for many; at the deadline room for this one is enough.
-            let in_time = side.wait_for_room(deadline);
-            match side.try_push(message, backplane) {
-                Err(PublishError::Full { .. }) if in_time => {}
-                other => return other,
+            match side.try_push(message) {
+                Ok(()) => break,
+                Err(Refused::Full) if waits => {}
+                Err(refused) => return Err(not_taken(refused, backplane)),
             }
+            if worker.is_this_thread() {
+                return Err(PublishError::WouldDeadlock { backplane });
+            }
+            if let (Patience::For(timeout), None) = (patience, deadline) {
+                deadline = Some(after(now(), timeout));
+            }
+            worker.signal_queued(side.slot);
+            // Woken when there is room for many; at the deadline room for this one is enough.
+            waits = side.wait_for_room(deadline);
         }
+        worker.signal_queued(side.slot);
+        Ok(())
     }
 }
 

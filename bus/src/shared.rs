@@ -3,7 +3,7 @@
 use crate::counters::Counters;
 use crate::error::{BusError, PublishError};
 use crate::message::BackplaneId;
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, Small};
 use crate::worker::{Command, now};
 use multiplane_core::{Budget, LinkState};
 use multiplane_ring::queue::Sender;
@@ -42,7 +42,14 @@ impl WorkerShared {
 
     pub(crate) fn signal(&self, mark: usize) {
         self.ready.mark(mark);
-        self.wake.wake();
+        self.wake.wake_marked();
+    }
+
+    /// Says that something was put into the publish queue of a link.
+    #[inline]
+    pub(crate) fn signal_queued(&self, slot: usize) {
+        self.ready.mark_appended(slot);
+        self.wake.wake_marked();
     }
 
     pub(crate) fn command(&self, command: Command) -> Result<(), BusError> {
@@ -71,9 +78,19 @@ pub(crate) fn on_a_worker() -> bool {
     THIS_WORKER.get() != 0
 }
 
+/// Why a publish queue has not taken a message.
+#[cold]
+pub(crate) fn not_taken(refused: Refused, backplane: &'static str) -> PublishError {
+    match refused {
+        Refused::Full => PublishError::Full { backplane },
+        Refused::Closed => PublishError::Closed,
+    }
+}
+
 /// The publishing side of one backplane.
 pub(crate) struct PublishSide {
     queue: StreamSender,
+    small_topic_limit: usize,
     pub(crate) slot: usize,
     pub(crate) endpoint: String,
     state: AtomicU8,
@@ -107,27 +124,40 @@ macro_rules! state {
 state!(PublishSide, SubscribeSide);
 
 impl PublishSide {
-    pub(crate) fn new(queue: StreamSender, slot: usize, endpoint: String) -> Self {
-        Self { queue, slot, endpoint, state: AtomicU8::new(0) }
+    pub(crate) fn new(queue: StreamSender, slot: usize, endpoint: String, budget: &Budget) -> Self {
+        let small_topic_limit = Small::topic_limit(budget);
+        Self { queue, small_topic_limit, slot, endpoint, state: AtomicU8::new(0) }
+    }
+
+    /// Puts a message into the queue if it is [small](Small) and there is room now.
+    #[inline(always)]
+    pub(crate) fn try_push_small(&self, topic: &str, payload: &[u8]) -> bool {
+        Small::of(topic, payload, self.small_topic_limit).is_some_and(
+            #[inline(always)]
+            |message| {
+                let sent = self.queue.try_send(
+                    message.length(),
+                    #[inline(always)]
+                    |place| message.write(place),
+                );
+                sent.is_ok()
+            },
+        )
     }
 
     /// Puts a message into the queue if there is room now.
-    #[inline]
-    pub(crate) fn try_push(
-        &self,
-        message: &Outgoing<'_>,
-        backplane: &'static str,
-    ) -> Result<(), PublishError> {
-        let parts = message.parts();
-        let pushed = if message.length() <= self.queue.inline_limit() {
-            self.queue.try_send(&parts)
-        } else {
-            self.queue.try_send_buffer(parts.concat()).map_err(|(_, refused)| refused)
-        };
-        pushed.map_err(|refused| match refused {
-            Refused::Full => PublishError::Full { backplane },
-            Refused::Closed => PublishError::Closed,
-        })
+    pub(crate) fn try_push(&self, message: &Outgoing<'_>) -> Result<(), Refused> {
+        if message.length() <= self.queue.inline_limit() {
+            return self.queue.try_send(message.length(), |place| message.write(place));
+        }
+        let mut buffer = Vec::with_capacity(message.length());
+        message.append_to(&mut buffer);
+        self.queue.try_send_buffer(buffer).map_err(|(_, refused)| refused)
+    }
+
+    /// How many messages the queue ever took.
+    pub(crate) fn enqueued(&self) -> u64 {
+        self.queue.appended()
     }
 
     /// Waits until there is room or the bus is closed; `false` when it was `deadline` first.

@@ -34,3 +34,11 @@ impl<T> UnsafeCell<T> {
         change(self.0.get())
     }
 }
+
+/// Between a read-modify-write and a load that are both sequentially consistent: no fence is needed there. Loom takes
+/// such accesses for weaker ones than they are, but knows fences.
+#[inline]
+pub(crate) fn in_sequence() {
+    #[cfg(loom)]
+    fence(Ordering::SeqCst);
+}

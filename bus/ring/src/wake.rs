@@ -1,4 +1,4 @@
-use crate::atomic::{AtomicBool, Ordering, fence};
+use crate::atomic::{AtomicBool, Ordering, fence, in_sequence};
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,7 +16,7 @@ impl SleepFlag {
 
     /// The owner says that it is about to sleep; it must look for work once more after this call.
     pub fn prepare(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
@@ -30,7 +30,16 @@ impl SleepFlag {
     #[must_use]
     pub fn should_wake(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+        self.should_wake_marked()
+    }
+
+    /// [`should_wake`](Self::should_wake) for who has just marked a [`ReadySet`](crate::ReadySet), which orders as much as
+    /// a fence: no more than a load when the owner is awake.
+    #[inline]
+    #[must_use]
+    pub fn should_wake_marked(&self) -> bool {
+        in_sequence();
+        self.0.load(Ordering::SeqCst) && self.0.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -65,7 +74,16 @@ impl Wake {
         }
     }
 
+    /// [`wake`](Self::wake) for who has just marked a [`ReadySet`](crate::ReadySet).
+    #[inline]
+    pub fn wake_marked(&self) {
+        if self.flag.should_wake_marked() {
+            self.wake_always();
+        }
+    }
+
     /// Signals the descriptor, asleep or not: for rare calls and for owners that do not announce their sleep.
+    #[cold]
     pub fn wake_always(&self) {
         // The only failure is a full counter, and then the owner is being woken already.
         let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());

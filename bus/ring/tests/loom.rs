@@ -8,7 +8,7 @@ mod broadcast;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
-use multiplane_ring::stream::{Capacity, StreamReceiver, stream};
+use multiplane_ring::stream::{Capacity, StreamReceiver, StreamSender, stream};
 use multiplane_ring::{ReadySet, SleepFlag};
 
 /// The worker never sleeps while a mark is unseen and nobody is about to wake it.
@@ -79,12 +79,12 @@ fn a_stream_has_one_owner_for_each_byte() {
         model.check(move || {
             let capacity = Capacity { block_bytes: 64, blocks: 2, large_records: 1, large_bytes: 1 };
             let (sender, mut receiver) = stream(capacity);
-            (0..before).for_each(|_| assert!(sender.try_send(&[&[9; 16]]).is_ok()));
+            (0..before).for_each(|_| assert!(append(&sender, 9, 16)));
             let sender = Arc::new(sender);
             let producers: Vec<_> = (1..3u8)
                 .map(|who| {
                     let sender = sender.clone();
-                    thread::spawn(move || assert!(sender.try_send(&[&[who; 10]]).is_ok()))
+                    thread::spawn(move || assert!(append(&sender, who, 10)))
                 })
                 .collect();
             let mut seen = [0; 10];
@@ -94,6 +94,10 @@ fn a_stream_has_one_owner_for_each_byte() {
             assert_eq!((seen[9], seen[1], seen[2]), (16 * before, 10, 10));
         });
     }
+}
+
+fn append(sender: &StreamSender, byte: u8, length: usize) -> bool {
+    sender.try_send(length, |place| place.fill(byte)).is_ok()
 }
 
 fn take_all(receiver: &mut StreamReceiver, seen: &mut [usize]) {
@@ -112,12 +116,71 @@ fn a_stream_is_given_back_before_it_is_written_again() {
     model.check(|| {
         let capacity = Capacity { block_bytes: 64, blocks: 2, large_records: 1, large_bytes: 1 };
         let (sender, mut receiver) = stream(capacity);
-        (0..8).for_each(|_| assert!(sender.try_send(&[&[1; 16]]).is_ok()));
-        let producer = thread::spawn(move || sender.try_send(&[&[2; 16]]).is_ok());
+        (0..8).for_each(|_| assert!(append(&sender, 1, 16)));
+        let producer = thread::spawn(move || append(&sender, 2, 16));
         let mut seen = [0; 3];
         take_all(&mut receiver, &mut seen);
         let sent = producer.join().unwrap();
         take_all(&mut receiver, &mut seen);
         assert_eq!(seen, [0, 128, if sent { 16 } else { 0 }]);
+    });
+}
+
+/// A publisher appends twice and says so; the worker takes what it sees and goes to sleep. Whatever is left then, it has
+/// been woken for, also where the first mark still stood at the second append.
+#[test]
+fn no_append_is_slept_through() {
+    loom::model(|| {
+        let capacity = Capacity { block_bytes: 64, blocks: 2, large_records: 1, large_bytes: 1 };
+        let (sender, mut receiver) = stream(capacity);
+        let ready = Arc::new(ReadySet::new(1));
+        let flag = Arc::new(SleepFlag::new());
+        let publisher = {
+            let (ready, flag) = (ready.clone(), flag.clone());
+            thread::spawn(move || {
+                [1, 2].map(|byte| {
+                    assert!(append(&sender, byte, 1));
+                    ready.mark_appended(0);
+                    flag.should_wake_marked()
+                })
+            })
+        };
+        let mut seen = [0; 3];
+        let mut take = |receiver: &mut StreamReceiver| ready.take(|_| take_all(receiver, &mut seen));
+        take(&mut receiver);
+        flag.prepare();
+        let asleep = ready.is_empty();
+        if !asleep {
+            flag.finish();
+            take(&mut receiver);
+        }
+        let woken = publisher.join().unwrap().contains(&true);
+        if woken || !asleep {
+            take(&mut receiver);
+        }
+        assert_eq!(seen, [0, 1, 1], "asleep: {asleep}, woken: {woken}");
+    });
+}
+
+/// Counting while the consumer gives a block back and a producer fills it again.
+#[test]
+fn a_record_is_counted_once() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let capacity = Capacity { block_bytes: 64, blocks: 2, large_records: 1, large_bytes: 1 };
+        let (sender, mut receiver) = stream(capacity);
+        (0..8).for_each(|_| assert!(append(&sender, 1, 16)));
+        let sender = Arc::new(sender);
+        let producer = {
+            let sender = sender.clone();
+            thread::spawn(move || append(&sender, 2, 16))
+        };
+        let consumer = thread::spawn(move || take_all(&mut receiver, &mut [0; 3]));
+        let counted = sender.appended();
+        assert!(counted == 8 || counted == 9, "{counted}");
+        consumer.join().unwrap();
+        let appended = producer.join().unwrap();
+        assert_eq!(sender.appended(), 8 + u64::from(appended));
     });
 }

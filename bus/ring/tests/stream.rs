@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use multiplane_ring::stream::{Capacity, Refused, StreamReceiver, StreamSender, stream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,14 +22,15 @@ fn record(who: u8, number: u32, length: usize) -> Vec<u8> {
     record
 }
 
+fn append(sender: &StreamSender, record: &[u8]) -> Result<(), Refused> {
+    sender.try_send(record.len(), |place| place.copy_from_slice(record))
+}
+
 fn send(sender: &StreamSender, record: Vec<u8>) {
     let mut large = (record.len() > sender.inline_limit()).then_some(record.clone());
     loop {
         let sent = match large.take() {
-            None => {
-                let (first, second) = record.split_at(record.len() / 3);
-                sender.try_send(&[first, second])
-            }
+            None => append(sender, &record),
             Some(buffer) => sender.try_send_buffer(buffer).map_err(|(back, refused)| {
                 large = Some(back);
                 refused
@@ -78,7 +80,7 @@ fn what_goes_in_comes_out_whatever_the_sizes() {
         assert_eq!(got, next);
         next += 1;
     });
-    assert_eq!(next, 5000);
+    assert_eq!((next, sender.appended()), (5000, 5000));
 }
 
 #[test]
@@ -111,18 +113,61 @@ fn each_threads_records_come_in_its_order_and_whole() {
             }
         });
         assert!(receiver.peek().is_none());
+        assert_eq!(sender.appended(), u64::from(THREADS) * u64::from(EACH));
     }
+}
+
+/// Whoever counts sees each record once, also one in a block that is just given back: all of its own, and never fewer
+/// than before.
+#[test]
+fn records_are_counted_while_they_come_and_go() {
+    const RECORDS: u64 = 50_000;
+    let (sender, mut receiver) = stream(small());
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let counting = scope.spawn(|| {
+            let mut before = 0;
+            while !ended.load(Ordering::SeqCst) {
+                let now = sender.appended();
+                assert!((before..=RECORDS).contains(&now), "{now} after {before}");
+                before = now;
+            }
+        });
+        scope.spawn(|| {
+            while !ended.load(Ordering::SeqCst) {
+                take(&mut receiver, usize::MAX, &mut |_, _, _| ());
+                thread::yield_now();
+            }
+        });
+        let counted = (0..RECORDS).all(|number| {
+            send(&sender, record(1, number as u32, 9 + number as usize % 7));
+            sender.appended() == number + 1
+        });
+        ended.store(true, Ordering::SeqCst);
+        assert!(counted);
+        assert!(counting.join().is_ok());
+    });
+}
+
+/// A record whose writing panics holds what was there before, and the next ones come.
+#[test]
+fn a_panic_leaves_no_hole() {
+    let (sender, mut receiver) = stream(small());
+    let panicked = catch_unwind(AssertUnwindSafe(|| sender.try_send(3, |_| panic!("while it is written"))));
+    assert!(panicked.is_err());
+    assert!(append(&sender, b"next").is_ok());
+    assert_eq!(receiver.peek().map(|bytes| bytes.to_vec()), Some(b"\0\0\0next".to_vec()));
 }
 
 #[test]
 fn it_is_bounded_and_what_does_not_fit_comes_back() {
     let (sender, mut receiver) = stream(small());
     let mut taken = 0;
-    while sender.try_send(&[&[7; 16]]).is_ok() {
+    while append(&sender, &[7; 16]).is_ok() {
         taken += 1;
     }
     assert_eq!(taken, 16, "4 blocks of 64 bytes");
-    assert_eq!(sender.try_send(&[&[0; 17]]), Err(Refused::Full), "over the inline limit");
+    assert_eq!(append(&sender, &[0; 17]), Err(Refused::Full), "over the inline limit");
     assert_eq!(sender.try_send_buffer(vec![9; 2000]).unwrap_err(), (vec![9; 2000], Refused::Full));
     while let Some(bytes) = receiver.peek() {
         let length = bytes.len();
@@ -150,18 +195,18 @@ fn it_is_bounded_and_what_does_not_fit_comes_back() {
 fn nobody_advances_beyond_what_was_shown() {
     let (sender, mut receiver) = stream(small());
     receiver.advance(1000);
-    assert!(sender.try_send(&[b"12345"]).is_ok());
+    assert!(append(&sender, b"12345").is_ok());
     assert_eq!(receiver.peek().map(|bytes| bytes.to_vec()), Some(b"12345".to_vec()));
     receiver.advance(1000);
     assert!(receiver.peek().is_none());
-    assert!(sender.try_send(&[b"678"]).is_ok());
+    assert!(append(&sender, b"678").is_ok());
     assert_eq!(receiver.peek().map(|bytes| bytes.to_vec()), Some(b"678".to_vec()));
 }
 
 #[test]
 fn those_who_wait_hear_of_room_of_time_and_of_the_end() {
     let (sender, mut receiver) = stream(small());
-    while sender.try_send(&[&[7; 16]]).is_ok() {}
+    while append(&sender, &[7; 16]).is_ok() {}
     assert!(!sender.wait_for_room(Some(Instant::now() + Duration::from_millis(1)), Instant::now));
     let heard = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -181,20 +226,20 @@ fn those_who_wait_hear_of_room_of_time_and_of_the_end() {
         }
         assert!(waiting.join().unwrap());
     });
-    while sender.try_send(&[&[7; 16]]).is_ok() {}
+    while append(&sender, &[7; 16]).is_ok() {}
     thread::scope(|scope| {
         let waiting = scope.spawn(|| sender.wait_for_room(None, Instant::now));
         drop(receiver);
         assert!(waiting.join().unwrap());
     });
-    assert_eq!(sender.try_send(&[b"late"]), Err(Refused::Closed));
+    assert_eq!(append(&sender, b"late"), Err(Refused::Closed));
     assert_eq!(sender.try_send_buffer(vec![1]).unwrap_err().1, Refused::Closed);
 }
 
 #[test]
 fn what_is_shown_may_be_changed_in_place() {
     let (sender, mut receiver) = stream(small());
-    assert!(sender.try_send(&[b"ab", b"cd"]).is_ok());
+    assert!(append(&sender, b"abcd").is_ok());
     if let Some(bytes) = receiver.peek() {
         bytes[1] = b'x';
     }

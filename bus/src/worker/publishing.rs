@@ -140,7 +140,7 @@ impl<S: Stream> PublisherLink<S> {
         if held && (!keep || (waits > 0 && waits + message.length() > limit)) {
             return Err(PublishError::Full { backplane: self.gate.shared.id.name() });
         }
-        self.outbox.frames.push(&message.parts());
+        self.outbox.frames.push(message);
         self.pending = true;
         if !held && self.outbox.frames.length() >= OUTBOX_BATCH {
             self.send(now);
@@ -419,8 +419,9 @@ impl Gate {
             if live && self.is_wanted(&rest[found.topic.clone()]) {
                 break;
             }
-            at += found.total;
-            dropped += 1;
+            let (messages, bytes) = found.run(rest);
+            at += bytes;
+            dropped += messages;
         }
         if dropped > 0 && live {
             self.shared.counters.no_subscriber.add(dropped);
@@ -446,8 +447,9 @@ impl Gate {
             if found.trailer.is_some() {
                 self.number(message, &found);
             }
-            at += found.total;
-            messages += 1;
+            let (more, bytes) = found.run(message);
+            at += bytes;
+            messages += more;
         }
         (at, messages)
     }

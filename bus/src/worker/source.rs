@@ -1,6 +1,6 @@
 //! Where messages come from on their way out, and how far each is.
 
-use crate::outgoing;
+use crate::outgoing::{self, Outgoing};
 use multiplane_ring::stream::StreamReceiver;
 
 /// Messages as frames, one behind the other.
@@ -43,8 +43,8 @@ impl Outbound {
         self.bytes.len() - self.at
     }
 
-    pub(super) fn push(&mut self, parts: &[&[u8]]) {
-        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+    pub(super) fn push(&mut self, message: &Outgoing<'_>) {
+        message.append_to(&mut self.bytes);
     }
 }
 

@@ -32,40 +32,33 @@ impl Memory {
         }
     }
 
-    fn start(&self, at: usize, length: usize) -> *mut u8 {
-        assert!(at.checked_add(length).is_some_and(|end| end <= self.bytes.len()), "outside of the memory");
-        #[cfg(loom)]
-        self.touched[at..at + length].iter().for_each(|byte| byte.with_mut(|_| ()));
-        // SAFETY: `at` is within the one allocation, as just checked.
-        unsafe { self.bytes.as_ptr().cast::<u8>().add(at) }
-    }
-
-    /// Copies `parts` one behind the other to `at`.
-    ///
-    /// # Safety
-    /// Nobody else touches these bytes during the call, and what others did to them before happens before it.
-    pub(super) unsafe fn write(&self, at: usize, parts: &[&[u8]]) {
-        let mut to = self.start(at, parts.iter().map(|part| part.len()).sum());
-        for part in parts {
-            // SAFETY: `start` has checked that all parts together are within the memory. The source is a shared
-            // reference and so does not overlap with what only the caller may touch.
-            unsafe {
-                std::ptr::copy_nonoverlapping(part.as_ptr(), to, part.len());
-                to = to.add(part.len());
-            }
-        }
+    #[inline]
+    pub(super) fn length(&self) -> usize {
+        self.bytes.len()
     }
 
     /// These bytes, to read and to change.
     ///
     /// # Safety
     /// Nobody else touches them as long as the reference lives, and what others did to them before happens before it.
+    #[inline]
     #[allow(clippy::mut_from_ref)]
     pub(super) unsafe fn slice_mut(&self, at: usize, length: usize) -> &mut [u8] {
-        let start = self.start(at, length);
-        // SAFETY: within the one allocation, initialised, aligned as bytes are, and by the contract not aliased.
-        unsafe { std::slice::from_raw_parts_mut(start, length) }
+        if at.checked_add(length).is_none_or(|end| end > self.bytes.len()) {
+            outside();
+        }
+        #[cfg(loom)]
+        self.touched[at..at + length].iter().for_each(|byte| byte.with_mut(|_| ()));
+        // SAFETY: within the one allocation, as just checked; initialised, aligned as bytes are, and by the contract not
+        // aliased.
+        unsafe { std::slice::from_raw_parts_mut(self.bytes.as_ptr().cast::<u8>().add(at), length) }
     }
+}
+
+/// Apart, so that the check takes no more than a comparison.
+#[cold]
+fn outside() -> ! {
+    panic!("outside of the memory of a stream")
 }
 
 impl Drop for Memory {

@@ -16,14 +16,17 @@
 //! is claimed to its border and committed in full is readable to its `end`. So under load with several producers the
 //! consumer takes whole blocks, and with a pause anywhere it takes everything.
 //!
-//! A block is given back as a whole: its counts are reset, then `head` moves to the next block, and only then may a
-//! producer claim the same memory for the next lap.
+//! A block is given back as a whole: its counts are reset, then `limit` moves on by a block, and only then may a producer
+//! claim the same memory for the next lap.
+//!
+//! The number of records travels in the same word as the committed bytes, so that it costs nothing to know how many were
+//! ever appended. An append is two locked instructions, the claim and the commit.
 //!
 //! Records over a quarter of a block travel beside the ring as buffers, their place in the order held by a small record.
 
 mod memory;
 
-use crate::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence, yield_now};
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 use memory::Memory;
@@ -33,12 +36,18 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What holds the place of a record that travels beside the ring. Its bytes mean nothing.
-const PLACEHOLDER: &[u8] = &[0xff; 8];
+const PLACEHOLDER: u64 = 8;
+
+/// A record, in the count of what is committed...
+const RECORD: u64 = 1 << 30;
+
+/// ... and the bytes there.
+const BYTES: u64 = RECORD - 1;
 
 /// How much a stream holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Bytes of a block; a power of two, at least 64.
+    /// Bytes of a block; a power of two, at least 64 and at most 512 MiB.
     pub block_bytes: usize,
     /// Blocks; at least 2, a power of two.
     pub blocks: usize,
@@ -58,7 +67,7 @@ impl Capacity {
 
     fn rounded(self) -> Self {
         Self {
-            block_bytes: self.block_bytes.next_power_of_two().max(64),
+            block_bytes: self.block_bytes.clamp(64, 1 << 29).next_power_of_two(),
             blocks: self.blocks.next_power_of_two().max(2),
             large_records: self.large_records.max(1),
             large_bytes: self.large_bytes,
@@ -76,7 +85,7 @@ pub enum Refused {
 }
 
 struct Block {
-    /// Bytes of this lap that are written.
+    /// Bytes of this lap that are written, and above them how many records that are.
     committed: CachePadded<AtomicU64>,
     /// Where the records of this lap stop.
     end: AtomicU64,
@@ -84,10 +93,16 @@ struct Block {
 
 struct Shared {
     capacity: Capacity,
+    block_bytes: u64,
+    /// `block_bytes` is 2 to the power of this.
+    block_shift: u32,
     memory: Memory,
     blocks: Box<[Block]>,
     tail: CachePadded<AtomicU64>,
-    head: CachePadded<AtomicU64>,
+    /// Up to where may be claimed; 0 once the consumer is gone.
+    limit: CachePadded<AtomicU64>,
+    /// Twice the records of the laps that were given back; odd while some are on their way here.
+    released: AtomicU64,
     closed: AtomicBool,
     /// By the position of the placeholder; in no order.
     large: ArrayQueue<(u64, Vec<u8>)>,
@@ -98,40 +113,49 @@ struct Shared {
     lock: Mutex<()>,
 }
 
-impl Shared {
-    fn block(&self, position: u64) -> &Block {
-        let block_bytes = self.capacity.block_bytes as u64;
-        &self.blocks[(position / block_bytes) as usize & (self.capacity.blocks - 1)]
-    }
+/// Commits when it ends, whatever happens before: a hole would stop the queue for ever.
+struct Commit<'a> {
+    shared: &'a Shared,
+    place: usize,
+    written: u64,
+}
 
-    fn offset(&self, position: u64) -> u64 {
-        position & (self.capacity.block_bytes as u64 - 1)
-    }
-
-    fn place(&self, position: u64) -> usize {
-        position as usize & (self.capacity.block_bytes * self.capacity.blocks - 1)
-    }
-
-    /// Claims `length` bytes, at most a block; where they begin.
+impl Drop for Commit<'_> {
     #[inline]
-    fn claim(&self, length: usize) -> Result<u64, Refused> {
-        let (length, block_bytes) = (length as u64, self.capacity.block_bytes as u64);
-        let all = block_bytes * self.capacity.blocks as u64;
+    fn drop(&mut self) {
+        self.shared.commit(self.place, self.written);
+    }
+}
+
+impl Shared {
+    #[inline]
+    fn place(&self, position: u64) -> usize {
+        position as usize & (self.memory.length() - 1)
+    }
+
+    /// The block that has this place.
+    #[inline]
+    fn block(&self, place: usize) -> &Block {
+        &self.blocks[place >> self.block_shift]
+    }
+
+    /// Claims `length` bytes for a record, at most a block; the position where they begin.
+    #[inline]
+    fn claim(&self, length: u64) -> Result<u64, Refused> {
         let mut tail = self.tail.load(Ordering::Relaxed);
         loop {
-            let offset = self.offset(tail);
-            let start = if offset + length > block_bytes { tail + block_bytes - offset } else { tail };
+            let offset = tail & (self.block_bytes - 1);
+            let crosses = offset + length > self.block_bytes;
+            let start = if crosses { tail + self.block_bytes - offset } else { tail };
             // Acquire: what the consumer did in the last lap happens before what is written in this one.
-            if start + length - self.head.load(Ordering::Acquire) > all {
-                return Err(Refused::Full);
+            if start + length > self.limit.load(Ordering::Acquire) {
+                return Err(self.refusal());
             }
             match self.tail.compare_exchange_weak(tail, start + length, Ordering::Relaxed, Ordering::Relaxed)
             {
                 Ok(_) => {
-                    if start != tail {
-                        let block = self.block(tail);
-                        block.end.store(offset, Ordering::Relaxed);
-                        block.committed.fetch_add(start - tail, Ordering::Release);
+                    if crosses {
+                        self.fill_up(tail, offset);
                     }
                     return Ok(start);
                 }
@@ -140,26 +164,38 @@ impl Shared {
         }
     }
 
-    /// Says that `length` claimed bytes from `start` are written.
-    #[inline]
-    fn commit(&self, start: u64, length: usize) {
-        self.block(start).committed.fetch_add(length as u64, Ordering::Release);
+    /// What is left of the block after `tail` was claimed together with a record of the next one.
+    #[cold]
+    fn fill_up(&self, tail: u64, offset: u64) {
+        let place = self.place(tail);
+        self.block(place).end.store(offset, Ordering::Relaxed);
+        self.commit(place, self.block_bytes - offset);
     }
 
-    fn check_open(&self) -> Result<(), Refused> {
-        if self.closed.load(Ordering::Relaxed) { Err(Refused::Closed) } else { Ok(()) }
+    #[cold]
+    fn refusal(&self) -> Refused {
+        if self.closed.load(Ordering::Relaxed) { Refused::Closed } else { Refused::Full }
+    }
+
+    /// Says that so many claimed bytes of the block of `place`, and records, are written. In sequence with a look at a
+    /// [`ReadySet`](crate::ReadySet).
+    #[inline]
+    fn commit(&self, place: usize, written: u64) {
+        self.block(place).committed.fetch_add(written, Ordering::SeqCst);
     }
 
     /// Claims, writes, commits.
-    #[inline]
+    #[inline(always)]
     #[allow(unsafe_code)]
-    fn append(&self, parts: &[&[u8]], length: usize) -> Result<(), Refused> {
-        self.check_open()?;
-        let start = self.claim(length)?;
-        // SAFETY: these bytes were claimed by this call alone and are not committed yet, so neither another producer nor
-        // the consumer touches them. `claim` has seen the `head` by which the consumer gave them back.
-        unsafe { self.memory.write(self.place(start), parts) };
-        self.commit(start, length);
+    fn append(&self, length: usize, write: impl FnOnce(&mut [u8])) -> Result<(), Refused> {
+        let place = self.place(self.claim(length as u64)?);
+        // SAFETY: these bytes were claimed by this call alone and are not committed before `record` is gone, so neither
+        // another producer nor the consumer touches them. `claim` has seen the `limit` by which the consumer gave them
+        // back.
+        let record = unsafe { self.memory.slice_mut(place, length) };
+        let commit = Commit { shared: self, place, written: length as u64 + RECORD };
+        write(record);
+        drop(commit);
         Ok(())
     }
 
@@ -183,25 +219,52 @@ impl Shared {
     }
 
     fn append_large(&self, buffer: Vec<u8>) -> Result<(), (Vec<u8>, Refused)> {
-        if let Err(refused) = self.check_open() {
-            return Err((buffer, refused));
-        }
         let length = buffer.len();
         if !self.reserve_large(length) {
-            return Err((buffer, Refused::Full));
+            return Err((buffer, self.refusal()));
         }
-        let start = match self.claim(PLACEHOLDER.len()) {
-            Ok(start) => start,
+        match self.claim(PLACEHOLDER) {
+            Ok(start) => {
+                // Before the commit: whoever sees the placeholder finds the buffer. There is room, for it was reserved.
+                let pushed = self.large.push((start, buffer));
+                debug_assert!(pushed.is_ok(), "reserved");
+                self.commit(self.place(start), PLACEHOLDER + RECORD);
+                Ok(())
+            }
             Err(refused) => {
                 self.release_large(length);
-                return Err((buffer, refused));
+                Err((buffer, refused))
             }
-        };
-        // Before the commit: whoever sees the placeholder finds the buffer. There is room, for it was reserved.
-        let pushed = self.large.push((start, buffer));
-        debug_assert!(pushed.is_ok(), "reserved");
-        self.commit(start, PLACEHOLDER.len());
-        Ok(())
+        }
+    }
+
+    /// Gives the block at `begin` to the producers for its next lap.
+    fn release(&self, begin: u64) {
+        let block = self.block(self.place(begin));
+        let released = self.released.load(Ordering::Relaxed);
+        let records = block.committed.load(Ordering::Relaxed) / RECORD;
+        // Whoever counts meanwhile counts again.
+        self.released.store(released + 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        block.end.store(self.block_bytes, Ordering::Relaxed);
+        block.committed.store(0, Ordering::Relaxed);
+        self.released.store(released + 2 * records, Ordering::Release);
+        let blocks = self.blocks.len() as u64 + 1;
+        self.limit.store(begin + blocks * self.block_bytes, Ordering::Release);
+        self.made_room();
+    }
+
+    fn appended(&self) -> u64 {
+        loop {
+            let released = self.released.load(Ordering::Acquire);
+            let records = |block: &Block| block.committed.load(Ordering::Relaxed) / RECORD;
+            let held: u64 = self.blocks.iter().map(records).sum();
+            fence(Ordering::Acquire);
+            if released.is_multiple_of(2) && released == self.released.load(Ordering::Relaxed) {
+                return released / 2 + held;
+            }
+            yield_now();
+        }
     }
 
     /// Wakes the producers that wait, once there is room for a good batch.
@@ -215,11 +278,10 @@ impl Shared {
 
     /// Whether a record of any size fits, with some to spare.
     fn has_room(&self) -> bool {
-        let all = (self.capacity.block_bytes * self.capacity.blocks) as u64;
-        let used = self.tail.load(Ordering::Relaxed).saturating_sub(self.head.load(Ordering::Relaxed));
+        let room = self.limit.load(Ordering::Relaxed).saturating_sub(self.tail.load(Ordering::Relaxed));
         let large = self.large_bytes.load(Ordering::Relaxed);
         let records = self.large_records.load(Ordering::Relaxed);
-        used <= all / 2
+        room >= self.memory.length() as u64 / 2
             && large <= self.capacity.large_bytes / 2
             && records <= self.capacity.large_records / 2
     }
@@ -251,16 +313,18 @@ pub struct StreamReceiver {
 #[must_use]
 pub fn stream(capacity: Capacity) -> (StreamSender, StreamReceiver) {
     let capacity = capacity.rounded();
-    let block = || Block {
-        committed: CachePadded::new(AtomicU64::new(0)),
-        end: AtomicU64::new(capacity.block_bytes as u64),
-    };
+    let block_bytes = capacity.block_bytes as u64;
+    let memory = Memory::new(capacity.block_bytes * capacity.blocks);
+    let block = || Block { committed: CachePadded::new(AtomicU64::new(0)), end: AtomicU64::new(block_bytes) };
     let shared = Arc::new(Shared {
         capacity,
-        memory: Memory::new(capacity.block_bytes * capacity.blocks),
+        block_bytes,
+        block_shift: block_bytes.trailing_zeros(),
         blocks: (0..capacity.blocks).map(|_| block()).collect(),
         tail: CachePadded::new(AtomicU64::new(0)),
-        head: CachePadded::new(AtomicU64::new(0)),
+        limit: CachePadded::new(AtomicU64::new(memory.length() as u64)),
+        memory,
+        released: AtomicU64::new(0),
         closed: AtomicBool::new(false),
         large: ArrayQueue::new(capacity.large_records),
         large_records: AtomicUsize::new(0),
@@ -289,17 +353,17 @@ impl StreamSender {
         self.shared.capacity.block_bytes / 4
     }
 
-    /// Appends one record that consists of `parts`, at most [`inline_limit`](Self::inline_limit) bytes in all.
+    /// Appends one record of `length` bytes, at most [`inline_limit`](Self::inline_limit). `write` gets their place, which
+    /// holds anything before.
     ///
     /// # Errors
     /// [`Refused`]; a longer record is refused as [`Refused::Full`], for it never fits.
-    #[inline]
-    pub fn try_send(&self, parts: &[&[u8]]) -> Result<(), Refused> {
-        let length: usize = parts.iter().map(|part| part.len()).sum();
+    #[inline(always)]
+    pub fn try_send(&self, length: usize, write: impl FnOnce(&mut [u8])) -> Result<(), Refused> {
         if length > self.inline_limit() {
             return Err(Refused::Full);
         }
-        self.shared.append(parts, length)
+        self.shared.append(length, write)
     }
 
     /// Appends one record of any size, without a copy.
@@ -308,6 +372,12 @@ impl StreamSender {
     /// The record, and why.
     pub fn try_send_buffer(&self, record: Vec<u8>) -> Result<(), (Vec<u8>, Refused)> {
         self.shared.append_large(record)
+    }
+
+    /// How many records were ever taken from producers.
+    #[must_use]
+    pub fn appended(&self) -> u64 {
+        self.shared.appended()
     }
 
     /// Waits until there is room, or the consumer is gone, or `deadline`; `false` when that was it. There may be none any
@@ -377,22 +447,19 @@ impl StreamReceiver {
     /// To where the block of the head is readable, beyond the head.
     #[inline]
     fn readable(&mut self) -> Option<u64> {
-        let block_bytes = self.shared.capacity.block_bytes as u64;
+        let block_bytes = self.shared.block_bytes;
         loop {
-            let (block, begin) = (self.shared.block(self.begin), self.begin);
+            let (block, begin) = (self.shared.block(self.shared.place(self.begin)), self.begin);
             // In this order: see the module.
-            let committed = block.committed.load(Ordering::Acquire);
+            let committed = block.committed.load(Ordering::Acquire) & BYTES;
             if committed == block_bytes {
                 let end = begin + block.end.load(Ordering::Relaxed);
                 if self.head < end {
                     return Some(end);
                 }
-                block.end.store(block_bytes, Ordering::Relaxed);
-                block.committed.store(0, Ordering::Relaxed);
                 self.begin = begin + block_bytes;
                 (self.head, self.known) = (self.begin, self.begin);
-                self.shared.head.store(self.head, Ordering::Release);
-                self.shared.made_room();
+                self.shared.release(begin);
                 continue;
             }
             let claimed = self.shared.tail.load(Ordering::Acquire).min(begin + block_bytes) - begin;
@@ -413,7 +480,7 @@ impl StreamReceiver {
         *taken += bytes;
         if *taken >= record.len() {
             self.shared.release_large(record.len());
-            self.head += PLACEHOLDER.len() as u64;
+            self.head += PLACEHOLDER;
             self.shown = self.head;
             self.large = None;
             self.shared.made_room();
@@ -424,6 +491,7 @@ impl StreamReceiver {
 impl Drop for StreamReceiver {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.limit.store(0, Ordering::Release);
         drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
         self.shared.room.notify_all();
     }

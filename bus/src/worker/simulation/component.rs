@@ -48,7 +48,7 @@ impl Publishing {
             id: BackplaneId::intern("SIM", 0),
             worker: ground.worker.clone(),
             counters: Default::default(),
-            publish: Some(PublishSide::new(sender, 0, endpoint.to_owned())),
+            publish: Some(PublishSide::new(sender, 0, endpoint.to_owned(), budget)),
             subscribe: None,
             budget: budget.clone(),
         });
@@ -81,13 +81,14 @@ impl Publishing {
         let message = Outgoing::new(topic, &payload, self.trailer, &self.shared.budget).unwrap();
         let taken = if handler {
             let keep = network(|network| network.random.chance(2));
-            self.link.offer(&message, keep, now).is_ok()
+            let taken = self.link.offer(&message, keep, now).is_ok();
+            self.shared.counters.offered.add(u64::from(taken));
+            taken
         } else {
             self.link.pending = true;
-            self.shared.publish.as_ref().unwrap().try_push(&message, "SIM").is_ok()
+            self.shared.publish.as_ref().unwrap().try_push(&message).is_ok()
         };
         if taken {
-            self.shared.counters.accepted.add_shared(1);
             self.sequences[usize::from(handler)] = sequence;
             self.accepted.push(said);
         }
@@ -146,7 +147,8 @@ impl Publishing {
         assert!(self.link.is_drained(), "publisher {} still has something to send", self.first);
         let counters = &self.shared.counters;
         let dropped = counters.link_down.get() + counters.no_subscriber.get() + counters.transport.get();
-        let (accepted, sent) = (counters.accepted.get(), counters.sent.get());
+        let accepted = counters.offered.get() + self.shared.publish.as_ref().unwrap().enqueued();
+        let sent = counters.sent.get();
         assert_eq!(counters.transport.get(), 0, "what waited to be sent was no message");
         assert_eq!(accepted, sent + dropped, "the books of publisher {}: {counters:?}", self.first);
     }
