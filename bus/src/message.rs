@@ -102,7 +102,13 @@ impl<'a> Message<'a> {
         Self { backplane, topic, payload, trailer }
     }
 
-    /// Becomes the next message of the same topic.
+    /// Becomes the next message, ...
+    #[inline]
+    pub(crate) fn set_topic(&mut self, topic: &'a str) {
+        self.topic = topic;
+    }
+
+    /// ... of the same topic if that is not set as well.
     #[inline]
     pub(crate) fn set_payload(&mut self, payload: &'a [u8]) {
         self.payload = payload;

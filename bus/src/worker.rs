@@ -15,6 +15,7 @@ mod receiving;
 #[cfg(test)]
 mod simulation;
 mod source;
+mod topics;
 
 pub use command::Unsent;
 pub(crate) use command::{Command, Handler, claim_receiver, subscribe, unsubscribe};

@@ -443,6 +443,17 @@ proptest! {
             frame::write(&mut bytes, if kind == 5 { MORE } else { 0 }, &vec![7; length]);
         }
         bytes.truncate(bytes.len().saturating_sub(cut));
+        let mut at = 0;
+        // Where a pair is found stands such a message, and a pair is found where a plain one stands.
+        while let Ok(Found::Message { topic: begin, topic_length, total }) = frame::find(&bytes[at..], limit) {
+            let (topic, rest) = bytes[at + begin..at + total].split_at(topic_length);
+            let second = Header::parse(rest, limit).unwrap();
+            let plain = second.filter(|second| !second.has_more() && begin == 2 && total <= limit);
+            let expected = plain.map(|second| frame::Pair { topic, payload: &rest[second.header..], total });
+            prop_assert_eq!(frame::pair(&bytes[at..], limit), expected);
+            at += total;
+        }
+        prop_assert_eq!(frame::pair(&bytes[at..], limit), None);
         let (messages, length) = frame::repeats(&bytes, &first, limit, (most, room));
         let (mut count, mut at) = (0, 0);
         while count < most && bytes[at..].starts_with(&first) {

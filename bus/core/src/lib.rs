@@ -22,6 +22,6 @@ pub mod trailer;
 pub use budget::{Budget, BudgetError};
 pub use link::{LinkLife, LinkState, Transition};
 pub use routing::{Route, RoutingError, RoutingSpec, RoutingSpecBuilder};
-pub use subscriptions::cache::MatchCache;
+pub use subscriptions::cache::{MatchCache, TopicHash};
 pub use subscriptions::{SubscriptionError, Subscriptions};
 pub use trailer::{GapTracker, Observation, Sequencer, Trailer};

@@ -1,5 +1,5 @@
 use super::zmq::{Incoming, Monitor, SubscriberSocket, wire_prefix};
-use super::zmtp::{Broken, Repeats, Stream, SubscriberWire};
+use super::zmtp::{Broken, Pairs, Stream, SubscriberWire};
 use super::{Readiness, Received, Signal, Socket};
 use crate::events::Transport;
 use bytes::Bytes;
@@ -149,11 +149,11 @@ impl<S: Stream> Inlet<S> {
         }
     }
 
-    /// Receives what has come behind it and begins with the frame `first`, as far as the engine can tell: the payloads.
+    /// What has come behind it, if the engine can tell.
     #[inline]
-    pub(crate) fn repeats<'a>(&'a mut self, first: &'a [u8]) -> Option<Repeats<'a>> {
+    pub(crate) fn pairs(&mut self) -> Option<Pairs<'_>> {
         match self {
-            Inlet::Native(wire) => wire.repeats(first),
+            Inlet::Native(wire) => wire.pairs(),
             Inlet::Libzmq(_) => None,
         }
     }

@@ -3,13 +3,14 @@
 use super::after;
 use super::life::Life;
 use super::log::RateLimit;
+use super::topics::KnownTopics;
 use crate::io::zmtp::{Broken, Stream};
 use crate::io::{Inlet, Received, Signal, Socket};
 use crate::message::{Arena, Message, OwnedMessage};
 use crate::shared::{BackplaneShared, BusShared};
 use crate::subscriber::{InboxSender, Put};
 use mio::{Registry, Token};
-use multiplane_codec::zmtp::frame;
+use multiplane_codec::zmtp::frame::is_same_topic;
 use multiplane_core::{GapTracker, Observation, SubscriptionError, Subscriptions};
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -40,6 +41,7 @@ pub(crate) struct SubscriberLink<S = Socket> {
     /// The engine was asked for more than somebody wants, so even a sole receiver's messages are matched.
     widened: bool,
     last: LastTopic,
+    known: KnownTopics,
     /// A message that some receivers (bits) still have to get when their inboxes have room.
     stash: Option<(OwnedMessage, u64)>,
     gaps: GapTracker,
@@ -50,8 +52,6 @@ pub(crate) struct SubscriberLink<S = Socket> {
 #[derive(Default)]
 struct LastTopic {
     topic: String,
-    /// The frame that carries it, as everybody writes it.
-    frame: Vec<u8>,
     known: bool,
     receivers: u64,
 }
@@ -84,6 +84,7 @@ impl<S: Stream> SubscriberLink<S> {
             listeners: 0,
             widened: false,
             last: LastTopic::default(),
+            known: KnownTopics::new(),
             stash: None,
             gaps: GapTracker::with_limit(TRACKED_TOPICS),
             complaint: RateLimit::new(),
@@ -109,7 +110,7 @@ impl<S: Stream> SubscriberLink<S> {
     }
 
     pub(super) fn subscribe(&mut self, who: u8, topic: &[u8]) -> Result<(), SubscriptionError> {
-        self.last.known = false;
+        self.forget();
         if self.topics.add(topic, who)? {
             self.widened |= self.inlet.widens(topic);
             self.tell(true, topic);
@@ -124,7 +125,7 @@ impl<S: Stream> SubscriberLink<S> {
     }
 
     pub(super) fn unsubscribe(&mut self, who: u8, topic: &[u8]) {
-        self.last.known = false;
+        self.forget();
         if self.topics.remove(topic, who) {
             self.tell(false, topic);
         }
@@ -135,7 +136,7 @@ impl<S: Stream> SubscriberLink<S> {
 
     /// Takes back all that `who` wants.
     pub(super) fn detach(&mut self, who: u8) {
-        self.last.known = false;
+        self.forget();
         for topic in self.topics.remove_all(who) {
             self.tell(false, &topic);
         }
@@ -185,21 +186,33 @@ impl<S: Stream> SubscriberLink<S> {
         Arrival::For(receivers)
     }
 
+    /// What is wanted has changed.
+    fn forget(&mut self) {
+        self.last.known = false;
+        self.known.forget();
+    }
+
     /// Finds out who gets the topic of the message that was received last; `false` if it is none.
     fn look_up(&mut self) -> bool {
         let (last, topic) = (&mut self.last, self.inlet.frames().0);
-        let Ok(text) = std::str::from_utf8(topic) else { return false };
         last.topic.clear();
+        if let Some((text, receivers)) = self.known.find(topic) {
+            last.topic.push_str(text);
+            (last.known, last.receivers) = (true, receivers);
+            return true;
+        }
+        let Ok(text) = std::str::from_utf8(topic) else {
+            last.known = false;
+            return false;
+        };
         last.topic.push_str(text);
-        last.frame.clear();
-        frame::write(&mut last.frame, frame::MORE, topic);
-        last.known = true;
-        last.receivers = 0;
+        (last.known, last.receivers) = (true, 0);
         if self.listeners.is_power_of_two() && !self.widened {
             last.receivers = self.listeners;
         } else {
             self.topics.for_each_match(topic, |who| last.receivers |= 1 << who);
         }
+        self.known.add(text, last.receivers);
         true
     }
 
@@ -224,8 +237,9 @@ impl<S: Stream> SubscriberLink<S> {
         Message::new(self.shared.id, &self.last.topic, self.inlet.frames().1, self.inlet.trailer())
     }
 
-    /// Gives the message that was received last to `handle`, and then what lies behind it in the buffer and has the same
-    /// topic, and so the same receivers: `most` messages in all, or as many as `handle` wants.
+    /// Gives the message that was received last to `handle`, and then what lies behind it in the buffer and is known to
+    /// have the same receivers: `most` messages in all, or as many as `handle` wants. How many it were, and its last
+    /// answer.
     #[inline]
     pub(super) fn hand_out<B>(
         &mut self,
@@ -236,15 +250,21 @@ impl<S: Stream> SubscriberLink<S> {
         let counters = &self.shared.counters;
         counters.delivered.add(1);
         let mut handled = 1;
-        let topic = &*self.last.topic;
-        let Some(mut repeats) = self.inlet.repeats(&self.last.frame) else { return (handled, outcome) };
-        let mut message = Message::new(self.shared.id, topic, &[], None);
+        let Some(mut pairs) = self.inlet.pairs() else { return (handled, outcome) };
+        let mut message = Message::new(self.shared.id, &self.last.topic, &[], None);
         while handled < most
             && outcome.is_continue()
-            && let Some(payload) = repeats.next()
+            && let Some(pair) = pairs.peek()
         {
-            counters.note_received(topic.len() + payload.len());
-            message.set_payload(payload);
+            if !is_same_topic(pair.topic, message.topic().as_bytes()) {
+                match self.known.find(pair.topic) {
+                    Some((topic, receivers)) if receivers == self.last.receivers => message.set_topic(topic),
+                    _ => break,
+                }
+            }
+            message.set_payload(pair.payload);
+            pairs.take(pair);
+            counters.note_received(pair.topic.len() + pair.payload.len());
             outcome = handle(&message);
             counters.delivered.add(1);
             handled += 1;

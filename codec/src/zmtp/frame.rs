@@ -197,42 +197,67 @@ pub fn find_from(input: &[u8], scanned: &mut usize, limit: usize) -> Result<Foun
 /// ```
 #[must_use]
 pub fn repeats(input: &[u8], first: &[u8], limit: usize, room: (usize, usize)) -> (usize, usize) {
+    let (mut messages, mut at) = (0, 0);
     if first.is_empty() {
         return (0, 0);
     }
     let input = &input[..input.len().min(room.1)];
-    let (mut messages, mut left) = (0, input);
-    while messages < room.0
-        && let Some((_, rest)) = repeat(left, first, limit)
-    {
-        left = rest;
+    while messages < room.0 {
+        let Some((head, rest)) = input[at..].split_at_checked(first.len()) else { break };
+        if !is_same(head, first) {
+            break;
+        }
+        let length = match *rest {
+            [0, length, ..] => 2 + usize::from(length),
+            [LONG, a, b, c, d, e, f, g, h, ..] => {
+                usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+                    .unwrap_or(usize::MAX)
+                    .saturating_add(9)
+            }
+            _ => break,
+        };
+        if length > rest.len() || first.len() + length > limit {
+            break;
+        }
+        at += first.len() + length;
         messages += 1;
     }
-    (messages, input.len() - left.len())
+    (messages, at)
 }
 
-/// The payload of the message at the beginning of `input`, and what follows, if [`repeats`] would pass over that message.
+/// A whole message of two frames, the first of them short, as topics are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair<'a> {
+    /// The body of the first frame.
+    pub topic: &'a [u8],
+    /// The body of the second frame.
+    pub payload: &'a [u8],
+    /// Bytes of both frames together.
+    pub total: usize,
+}
+
+/// What stands at the beginning of `input`, if it is a [`Pair`] of at most `limit` bytes. This answers for most messages,
+/// at a fraction of the cost of [`find`], which answers for all.
 ///
 /// ```
-/// use multiplane_codec::zmtp::frame::repeat;
+/// use multiplane_codec::zmtp::frame::pair;
 ///
-/// let input = b"\x01\x01a\x00\x02hi\x01\x01b\x00\x00";
-/// let (payload, rest) = repeat(input, b"\x01\x01a", 100).expect("the same topic");
-/// assert_eq!((payload, repeat(rest, b"\x01\x01a", 100)), (&b"hi"[..], None));
+/// let found = pair(b"\x01\x04echo\x00\x02hi\x01", 100).expect("it is whole");
+/// assert_eq!((found.topic, found.payload, found.total), (&b"echo"[..], &b"hi"[..], 10));
+/// assert_eq!(pair(b"\x01\x04echo\x00\x02h", 100), None);
 /// ```
 #[inline]
 #[must_use]
-pub fn repeat<'a>(input: &'a [u8], first: &[u8], limit: usize) -> Option<(&'a [u8], &'a [u8])> {
-    let (head, frame) = input.split_at_checked(first.len())?;
-    if !is_same(head, first) {
-        return None;
-    }
-    let (length, body) = match frame {
-        [0, length, body @ ..] => (usize::from(*length), body),
-        _ => long_body(frame)?,
+pub fn pair(input: &[u8], limit: usize) -> Option<Pair<'_>> {
+    let [MORE, length, rest @ ..] = input else { return None };
+    let (topic, rest) = rest.split_at_checked(usize::from(*length))?;
+    let (length, rest) = match rest {
+        [0, length, rest @ ..] => (usize::from(*length), rest),
+        _ => long_body(rest)?,
     };
-    let (payload, rest) = body.split_at_checked(length)?;
-    (input.len() - rest.len() <= limit).then_some((payload, rest))
+    let (payload, rest) = rest.split_at_checked(length)?;
+    let total = input.len() - rest.len();
+    (total <= limit).then_some(Pair { topic, payload, total })
 }
 
 /// The length of the body of the last frame of a message, and what follows its header, if that is a long one.
@@ -240,6 +265,13 @@ pub fn repeat<'a>(input: &'a [u8], first: &[u8], limit: usize) -> Option<(&'a [u
 fn long_body(frame: &[u8]) -> Option<(usize, &[u8])> {
     let (length, rest) = frame.strip_prefix(&[LONG])?.split_first_chunk::<8>()?;
     Some((usize::try_from(u64::from_be_bytes(*length)).ok()?, rest))
+}
+
+/// Compares two topics, which for most takes no call.
+#[inline]
+#[must_use]
+pub fn is_same_topic(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && is_same(a, b)
 }
 
 /// Compares two of the same length, which for most topics takes no call.

@@ -30,8 +30,7 @@ const MOST_SLOTS: usize = 1 << 16;
 pub struct MatchCache<W> {
     /// A power of two.
     slots: Box<[Slot<W>]>,
-    /// Nobody outside can choose topics that share a slot.
-    seeds: [u64; 2],
+    hash: TopicHash,
 }
 
 #[derive(Debug, Clone)]
@@ -50,14 +49,13 @@ impl<W: Copy + Ord> MatchCache<W> {
     pub fn with_slots(slots: usize) -> Self {
         let slots = slots.clamp(1, MOST_SLOTS).next_power_of_two();
         let empty = Slot { hash: 0, generation: None, len: 0, topic: [0; TOPIC_BYTES], targets: Vec::new() };
-        let random = RandomState::new();
-        Self { slots: vec![empty; slots].into(), seeds: [random.hash_one(1), random.hash_one(2)] }
+        Self { slots: vec![empty; slots].into(), hash: TopicHash::new() }
     }
 
     /// What [`Subscriptions::lookup`] answers, from memory if it can be.
     #[inline]
     pub fn lookup<'a>(&'a mut self, table: &'a mut Subscriptions<W>, topic: &[u8]) -> &'a [W] {
-        let hash = hash(topic, self.seeds);
+        let hash = self.hash.of(topic);
         let at = hash as usize & (self.slots.len() - 1);
         let Some(slot) = self.slots.get_mut(at) else { return &[] };
         let known = slot.hash == hash
@@ -83,21 +81,46 @@ impl<W: Copy + Ord> Slot<W> {
     }
 }
 
-/// Folded multiplication, eight bytes at a time: SipHash would cost as much as the look-up that is to be saved.
-#[inline]
-fn hash(topic: &[u8], [first, second]: [u64; 2]) -> u64 {
-    let fold = |a: u64| {
-        let product = u128::from(a) * u128::from(second | 1);
-        product as u64 ^ (product >> 64) as u64
-    };
-    let (mut state, mut rest) = (first ^ topic.len() as u64, topic);
-    while let Some((chunk, more)) = rest.split_first_chunk() {
-        state = fold(state ^ u64::from_le_bytes(*chunk));
-        rest = more;
+/// Hashes topics for tables of those that came of late; nobody outside can choose topics that share a slot. Folded
+/// multiplication, eight bytes at a time: SipHash would cost as much as the look-up that is to be saved.
+#[derive(Debug, Clone)]
+pub struct TopicHash {
+    seeds: [u64; 2],
+}
+
+impl TopicHash {
+    /// With seeds of its own.
+    #[must_use]
+    pub fn new() -> Self {
+        let random = RandomState::new();
+        Self { seeds: [random.hash_one(1), random.hash_one(2)] }
     }
-    match topic.last_chunk() {
-        Some(last) => state ^= u64::from_le_bytes(*last),
-        None => state ^= rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+
+    /// The hash of a topic.
+    #[inline]
+    #[must_use]
+    pub fn of(&self, topic: &[u8]) -> u64 {
+        let [first, second] = self.seeds;
+        let fold = |a: u64| {
+            let product = u128::from(a) * u128::from(second | 1);
+            product as u64 ^ (product >> 64) as u64
+        };
+        let (mut state, mut rest) = (first ^ topic.len() as u64, topic);
+        while let Some((chunk, more)) = rest.split_first_chunk() {
+            state = fold(state ^ u64::from_le_bytes(*chunk));
+            rest = more;
+        }
+        match topic.last_chunk() {
+            Some(last) => state ^= u64::from_le_bytes(*last),
+            None => state ^= rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        }
+        // Once more, for with one multiplication topics that are numbered lie in rows, and some seeds lay those on each other.
+        fold(fold(state))
     }
-    fold(state)
+}
+
+impl Default for TopicHash {
+    fn default() -> Self {
+        Self::new()
+    }
 }

@@ -1,4 +1,4 @@
-use multiplane_codec::zmtp::frame;
+use multiplane_codec::zmtp::frame::{self, Pair};
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -77,10 +77,10 @@ impl Inbound {
         self.at = (self.at + bytes).min(self.filled);
     }
 
-    /// The payloads of those messages that come next and begin with the frame `first`. Each is handled when it is given.
+    /// What is not handled yet, message by message.
     #[inline]
-    pub(super) fn repeats<'a>(&'a mut self, first: &'a [u8], limit: usize) -> Repeats<'a> {
-        Repeats { bytes: self.bytes.get(..self.filled).unwrap_or_default(), at: &mut self.at, first, limit }
+    pub(super) fn pairs(&mut self, limit: usize) -> Pairs<'_> {
+        Pairs { bytes: self.bytes.get(..self.filled).unwrap_or_default(), at: &mut self.at, limit }
     }
 
     /// A new connection: nothing of the old one counts.
@@ -130,22 +130,24 @@ impl Inbound {
     }
 }
 
-/// See [`Inbound::repeats`].
-pub(crate) struct Repeats<'a> {
+/// The next messages, as long as they are plain ones: of two frames, and whole.
+pub(crate) struct Pairs<'a> {
     bytes: &'a [u8],
     at: &'a mut usize,
-    first: &'a [u8],
     limit: usize,
 }
 
-impl<'a> Iterator for Repeats<'a> {
-    type Item = &'a [u8];
-
+impl<'a> Pairs<'a> {
+    /// The next one.
     #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (payload, rest) = frame::repeat(self.bytes.get(*self.at..)?, self.first, self.limit)?;
-        *self.at = self.bytes.len() - rest.len();
-        Some(payload)
+    pub(crate) fn peek(&self) -> Option<Pair<'a>> {
+        frame::pair(self.bytes.get(*self.at..)?, self.limit)
+    }
+
+    /// It is handled.
+    #[inline]
+    pub(crate) fn take(&mut self, pair: Pair<'a>) {
+        *self.at += pair.total;
     }
 }
 

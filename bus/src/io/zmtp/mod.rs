@@ -19,7 +19,7 @@ mod stream;
 mod subscriber;
 mod wire;
 
-pub(crate) use inbound::Repeats;
+pub(crate) use inbound::Pairs;
 pub(crate) use publisher::PublisherWire;
 pub(crate) use session::Broken;
 pub(crate) use stream::Stream;

@@ -1,4 +1,4 @@
-use super::inbound::{Inbound, Repeats};
+use super::inbound::{Inbound, Pairs};
 use super::link::Link;
 use super::session::Broken;
 use super::stream::Stream;
@@ -66,14 +66,14 @@ impl<S: Stream> SubscriberWire<S> {
         inbound.map_or((&[], &[]), |inbound| (inbound.part(&self.topic), inbound.part(&self.payload)))
     }
 
-    /// Receives what has come behind it and begins with the frame `first`: the payloads.
+    /// What has come behind it.
     #[inline]
-    pub(crate) fn repeats<'a>(&'a mut self, first: &'a [u8]) -> Option<Repeats<'a>> {
+    pub(crate) fn pairs(&mut self) -> Option<Pairs<'_>> {
         if !self.leftover.bytes().is_empty() {
             return None;
         }
         let (session, _) = self.link.live()?;
-        Some(session.inbound.repeats(first, self.limit))
+        Some(session.inbound.pairs(self.limit))
     }
 
     pub(crate) fn trailer(&self) -> Option<Trailer> {
