@@ -1,14 +1,59 @@
-//! The fences of those who look whether somebody sleeps, and of those who are about to.
+//! The two fences of "I did something, does anybody sleep?" and "I am about to sleep, did anybody do something?".
+//!
+//! Somebody does something for each message, and sleeps rarely. So where Linux can, with `membarrier`, the one who sleeps
+//! makes every running thread of the process pass a full fence, and the others only keep the compiler from
+//! reordering: a fence is the price of a message, half of what publishing one costs. Elsewhere, and under loom, which
+//! does not know `membarrier`, both are sequentially consistent fences.
 
 use crate::atomic::{Ordering, fence};
 
-/// Between making something happen and looking for sleepers.
+#[cfg(all(target_os = "linux", not(loom), not(miri)))]
+mod asymmetric {
+    use rustix::thread::{MembarrierCommand, membarrier, membarrier_query};
+    use std::sync::OnceLock;
+
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
+
+    pub(super) fn register() {
+        REGISTERED.get_or_init(|| {
+            membarrier_query().contains_command(MembarrierCommand::PrivateExpedited)
+                && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
+        });
+    }
+
+    /// All threads that share something agree, because it was [registered](register) before that was made.
+    #[inline]
+    pub(super) fn is_available() -> bool {
+        REGISTERED.get() == Some(&true)
+    }
+
+    pub(super) fn fence_everywhere() {
+        // Without this fence wake-ups are lost in silence.
+        membarrier(MembarrierCommand::PrivateExpedited).expect("the kernel has promised membarrier");
+    }
+}
+
+/// To be called before anything is made whose users call [`light`] and [`heavy`].
+pub(crate) fn prepare() {
+    #[cfg(all(target_os = "linux", not(loom), not(miri)))]
+    asymmetric::register();
+}
+
+/// Between doing something and looking for sleepers.
 #[inline]
 pub(crate) fn light() {
+    #[cfg(all(target_os = "linux", not(loom), not(miri)))]
+    if asymmetric::is_available() {
+        return std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
     fence(Ordering::SeqCst);
 }
 
 /// Between saying that one sleeps and looking once more.
 pub(crate) fn heavy() {
+    #[cfg(all(target_os = "linux", not(loom), not(miri)))]
+    if asymmetric::is_available() {
+        return asymmetric::fence_everywhere();
+    }
     fence(Ordering::SeqCst);
 }

@@ -41,6 +41,15 @@ pub enum LocalError {
         /// The type asked for.
         asked: &'static str,
     },
+    /// The bus cannot be joined.
+    #[error(transparent)]
+    Join(#[from] crate::BusError),
+    /// The system has no thread left.
+    #[error("cannot start a thread: {reason}")]
+    Thread {
+        /// The system's answer.
+        reason: String,
+    },
     /// A bound of zero would let nothing pass.
     #[error("local backplane {name:?}: `{bound}` is zero, so nothing could pass; set it to 1 or more")]
     Zero {

@@ -12,13 +12,24 @@ use std::sync::Arc;
 pub struct Message {
     topic: Option<Arc<str>>,
     payload: Bytes,
+    from_network: bool,
 }
 
 impl Message {
     /// A message with a topic.
     #[must_use]
     pub fn on(topic: impl Into<Arc<str>>, payload: impl Into<Bytes>) -> Self {
-        Self { topic: Some(topic.into()), payload: payload.into() }
+        Self { topic: Some(topic.into()), payload: payload.into(), from_network: false }
+    }
+
+    pub(super) fn from_network(topic: Arc<str>, payload: Bytes) -> Self {
+        Self { topic: Some(topic), payload, from_network: true }
+    }
+
+    /// Whether it came by a networked backplane that the local one is [joined](super::Backplane::join) to.
+    #[must_use]
+    pub fn is_from_network(&self) -> bool {
+        self.from_network
     }
 
     /// Its topic, if it has one.
@@ -42,7 +53,7 @@ impl Message {
 
 impl<P: Into<Bytes>> From<P> for Message {
     fn from(payload: P) -> Self {
-        Self { topic: None, payload: payload.into() }
+        Self { topic: None, payload: payload.into(), from_network: false }
     }
 }
 

@@ -20,6 +20,7 @@
 
 mod builder;
 mod error;
+mod join;
 mod message;
 mod publish_to;
 mod registry;
@@ -27,6 +28,7 @@ mod subscribe_to;
 
 pub use builder::{Backplane, Builder, Stats};
 pub use error::{Ended, Known, LocalError, PublishError, RecvTimeoutError, TryRecvError};
+pub use join::Join;
 pub use message::Message;
 pub use multiplane_ring::broadcast::{Carried, OnLag};
 pub use publish_to::PublishTo;

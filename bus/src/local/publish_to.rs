@@ -63,6 +63,10 @@ impl<T: Carried> PublishTo<T> {
         &self.name
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Publishes `message`. Under [`OnLag::Block`](super::OnLag::Block) it waits while the slowest subscriber is a whole
     /// ring behind: do not subscribe and publish on one thread, or use [`try_publish`](Self::try_publish) there.
     ///

@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 /// How far a receiver has got: twice the number of the next message, plus one while it reads under
 /// [`Skip`](super::OnLag::Skip); or [`LAPPED`].
-pub(super) struct Cursor(CachePadded<AtomicU64>);
+pub(super) struct Cursor {
+    at: CachePadded<AtomicU64>,
+    /// Where it began.
+    since: u64,
+}
 
 /// The receiver was too slow and is out of the race: publishers take no notice of it until it comes back.
 const LAPPED: u64 = u64::MAX;
@@ -15,37 +19,37 @@ const READS: u64 = 1;
 
 impl Cursor {
     fn new(next: u64) -> Self {
-        Self(CachePadded::new(AtomicU64::new(next << 1)))
+        Self { at: CachePadded::new(AtomicU64::new(next << 1)), since: next }
     }
 
     /// Everything before `next` has been read.
     #[inline]
     pub(super) fn set(&self, next: u64) {
-        self.0.store(next << 1, Ordering::Release);
+        self.at.store(next << 1, Ordering::Release);
     }
 
     /// Everything before this has been read. Not of one that is lapped.
     #[inline]
     fn next(&self) -> u64 {
-        self.0.load(Ordering::Acquire) >> 1
+        self.at.load(Ordering::Acquire) >> 1
     }
 
     /// The owner begins to read at `next`; `false` if it was lapped.
     pub(super) fn begin(&self, next: u64) -> bool {
         let reads = next << 1 | READS;
-        self.0.compare_exchange(next << 1, reads, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.at.compare_exchange(next << 1, reads, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     pub(super) fn is_lapped(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == LAPPED
+        self.at.load(Ordering::Relaxed) == LAPPED
     }
 
     /// Takes it out of the race if it is before `target` and does not read just now.
     fn lap(&self, target: u64) -> bool {
-        let at = self.0.load(Ordering::Acquire);
+        let at = self.at.load(Ordering::Acquire);
         at >> 1 < target
             && at & READS == 0
-            && self.0.compare_exchange(at, LAPPED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            && self.at.compare_exchange(at, LAPPED, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -75,7 +79,7 @@ impl Members {
 
     /// Brings one that was lapped back, at the oldest message, reading; where that is.
     pub(super) fn rejoin(&mut self, cursor: &Arc<Cursor>) -> u64 {
-        cursor.0.store(self.head << 1 | READS, Ordering::Relaxed);
+        cursor.at.store(self.head << 1 | READS, Ordering::Relaxed);
         self.lapped -= 1;
         self.racing.push(cursor.clone());
         self.head
@@ -88,6 +92,13 @@ impl Members {
     /// How far the slowest has got, or else `tail`.
     pub(super) fn slowest(&self, tail: u64) -> u64 {
         self.racing.iter().map(|cursor| cursor.next()).min().unwrap_or(tail).min(tail)
+    }
+
+    /// From `head` to here, everything was read by somebody. One that has attached since has read nothing of what others
+    /// may still be about to publish.
+    pub(super) fn read_until(&self) -> u64 {
+        let all_the_way = self.racing.iter().filter(|cursor| cursor.since <= self.head);
+        all_the_way.map(|cursor| cursor.next()).max().unwrap_or(0)
     }
 
     /// Laps whoever is before `target`; how far the slowest has got of those that still race. Those that are lapped

@@ -5,7 +5,7 @@
 //! Messages are numbered; message `n` lies in slot `n` modulo their count. Numbers below `limit` may be claimed: their
 //! slots are empty. A publisher *claims* the next number by moving `tail`, *puts* the message into its slot, and
 //! *publishes* it by storing the slot's turn. Each receiver has a *cursor*, the number that it reads next; it looks at the
-//! turn of that slot only, reads the message in place, and moves its cursor once per batch.
+//! turn of that slot only, reads the message in place, and moves its cursor.
 //!
 //! When `tail` has reached `limit`, a publisher *makes room*: under the lock of the `members` it takes the messages out
 //! that all cursors have passed, and raises `limit` by as many. So the other publishers do not look at cursors at all, and
@@ -123,7 +123,7 @@ struct Shared<T> {
     claims: CachePadded<Claims>,
     /// Bytes of the large messages that are in the ring or about to be.
     large_bytes: CachePadded<AtomicUsize>,
-    members: Mutex<Members>,
+    members: CachePadded<Mutex<Members>>,
     /// Something was published, or the ring was closed.
     news: Event,
     /// A cursor has risen, a receiver is gone, or the ring was closed.
@@ -243,21 +243,23 @@ impl<T: Carried> Shared<T> {
             OnLag::Block => members.slowest(tail),
             OnLag::Skip => members.lap(tail.min(head + (self.slots.count() / 8).max(1)), tail),
         };
-        while members.head < end && self.slots.is_published(members.head) {
-            let number = members.head;
-            // First: a message whose drop panics is not dropped again.
-            members.head += 1;
-            // SAFETY: it is published and, being before `end`, passed by all cursors, whose loads in `slowest` acquire what
+        // All at once, and without a look where somebody has read: then the processor fetches the cache lines side by side.
+        let read = members.read_until();
+        let gone = (head..end).take_while(|number| *number < read || self.slots.is_published(*number));
+        let new_head = gone.inspect(|number| self.slots.retire(*number)).last().map_or(head, |last| last + 1);
+        members.head = new_head;
+        for number in head..new_head {
+            // SAFETY: it was published and, being before `end`, passed by all cursors, whose loads in `slowest` acquire what
             // the receivers did; whoever attaches or comes back does so under this lock, at or after `head`. `head`
-            // rises under this lock, so nobody takes it twice.
+            // has risen, also under this lock, so nobody takes it twice.
             let message = unsafe { self.slots.take(number) };
             let bytes = message.bytes();
             if self.is_large(bytes) {
                 self.large_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
         }
-        self.claims.limit.store(members.head + self.slots.count(), Ordering::Release);
-        match (members.head > head, self.options.on_lag) {
+        self.claims.limit.store(new_head + self.slots.count(), Ordering::Release);
+        match (new_head > head, self.options.on_lag) {
             (true, _) => Room::Made,
             (false, OnLag::Block) if end == head && head < tail => Room::Lagging,
             (false, _) => Room::Busy,
@@ -306,6 +308,7 @@ pub struct Sender<T: Carried> {
 /// A ring that nobody receives from yet.
 #[must_use]
 pub fn broadcast<T: Carried>(options: Options) -> Sender<T> {
+    crate::fence::prepare();
     let slots = Slots::new(options.slots.next_power_of_two());
     let count = slots.count();
     let claims = Claims { tail: AtomicU64::new(0), limit: AtomicU64::new(count) };
@@ -316,7 +319,7 @@ pub fn broadcast<T: Carried>(options: Options) -> Sender<T> {
         closed: AtomicBool::new(false),
         claims: CachePadded::new(claims),
         large_bytes: CachePadded::new(AtomicUsize::new(0)),
-        members: Mutex::new(Members::default()),
+        members: CachePadded::new(Mutex::new(Members::default())),
         news: Event::new(),
         room: Event::new(),
     };
@@ -362,7 +365,7 @@ impl<T: Carried> Sender<T> {
         deadline: Option<Instant>,
         now: impl Fn() -> Instant,
     ) -> Result<(), Refused<T>> {
-        let mut pause = Pause::new(self.shared.options.wait);
+        let mut pause = Pause::after(self.shared.slots.count(), self.shared.options.wait);
         loop {
             if room == Room::Closed {
                 return Err(Refused::Closed(message));
@@ -396,6 +399,12 @@ impl<T: Carried> Sender<T> {
         self.shared.close();
     }
 
+    /// Whether it is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
     /// Messages taken so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
@@ -421,44 +430,39 @@ impl<T: Carried> fmt::Debug for Sender<T> {
     }
 }
 
-/// Looking again and again before one sleeps.
+/// Looking again before one sleeps: first after a moment of spinning, then also after letting others run.
 struct Pause {
     wait: Wait,
-    #[cfg(not(loom))]
-    backoff: crossbeam_utils::Backoff,
+    left: u64,
+    spins: u64,
     since: Option<Instant>,
 }
 
 impl Pause {
-    fn new(wait: Wait) -> Self {
-        Self {
-            wait,
-            #[cfg(not(loom))]
-            backoff: crossbeam_utils::Backoff::new(),
-            since: None,
-        }
+    /// For somebody who has handled so many messages since it waited last. To sleep and be woken takes as long as handling
+    /// hundreds or thousands of messages, so who has just had much to do stays awake for longer.
+    fn after(handled: u64, wait: Wait) -> Self {
+        Self { wait, left: (handled / 4).clamp(4, 256), spins: (handled * 4).clamp(16, 512), since: None }
     }
 
     /// Waits a moment; `false` if it is time to sleep.
-    #[cfg(not(loom))]
     fn again(&mut self, now: impl Fn() -> Instant) -> bool {
-        let goes_on = match self.wait {
-            Wait::Block => !self.backoff.is_completed(),
-            Wait::Spin { before_block } => {
-                let now = now();
-                now.duration_since(*self.since.get_or_insert(now)) < before_block
+        if self.left == 0 {
+            let Wait::Spin { before_block } = self.wait else { return false };
+            let now = now();
+            if now.duration_since(*self.since.get_or_insert(now)) >= before_block {
+                return false;
             }
-        };
-        if goes_on {
-            self.backoff.snooze();
         }
-        goes_on
-    }
-
-    /// What is explored is sleeping.
-    #[cfg(loom)]
-    fn again(&mut self, _: impl Fn() -> Instant) -> bool {
-        let _ = (self.wait, self.since);
-        false
+        if cfg!(loom) {
+            // What is explored is sleeping.
+            return false;
+        }
+        self.left = self.left.saturating_sub(1);
+        match std::mem::take(&mut self.spins) {
+            0 => yield_now(),
+            spins => (0..spins).for_each(|_| std::hint::spin_loop()),
+        }
+        true
     }
 }

@@ -9,9 +9,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Messages after which a receiver tells how far it has got; a quarter of the ring if that is less.
-const BATCH: u64 = 64;
-
 /// Copies that a receiver takes at once, under [`OnLag::Skip`].
 const AHEAD: usize = 32;
 
@@ -23,10 +20,11 @@ pub struct Receiver<T: Carried> {
     next: u64,
     /// As the cursor says.
     told: u64,
-    batch: u64,
     /// Copies of what is before `next` and was not given out yet.
     ahead: VecDeque<T>,
     received: u64,
+    /// How many those were when it waited last.
+    waited: u64,
     missed: u64,
     hook: Option<Hook>,
 }
@@ -38,12 +36,11 @@ impl<T: Carried> Receiver<T> {
         let next = shared.tail();
         let cursor = members.attach(next);
         drop(members);
-        let batch = (shared.slots.count() / 4).clamp(1, BATCH);
         let ahead = match shared.options.on_lag {
             OnLag::Block => VecDeque::new(),
             OnLag::Skip => VecDeque::with_capacity(AHEAD),
         };
-        Self { shared, cursor, next, told: next, batch, ahead, received: 0, missed: 0, hook: None }
+        Self { shared, cursor, next, told: next, ahead, received: 0, waited: 0, missed: 0, hook: None }
     }
 
     /// Shows what is there, at most so many, to `see`; how many there were. Under [`OnLag::Block`] it sees them in
@@ -78,9 +75,7 @@ impl<T: Carried> Receiver<T> {
             receiver.received += 1;
             // SAFETY: it is published, and the cursor has not passed it: that is told below.
             unsafe { receiver.shared.slots.see(number, &mut see) };
-            if receiver.next - receiver.told >= receiver.batch {
-                receiver.tell();
-            }
+            receiver.tell();
         }
     }
 
@@ -157,7 +152,9 @@ impl<T: Carried> Receiver<T> {
         if !self.ahead.is_empty() {
             return true;
         }
-        let mut pause = Pause::new(self.shared.options.wait);
+        let handled = self.received - self.waited;
+        self.waited = self.received;
+        let mut pause = Pause::after(handled, self.shared.options.wait);
         while !self.is_ready() {
             if !pause.again(&now) {
                 return self.shared.news.wait(0, || self.is_ready(), deadline, now);

@@ -8,8 +8,10 @@
 use crate::atomic::{AtomicU64, Ordering, UnsafeCell};
 use std::mem::MaybeUninit;
 
+/// On a cache line of its own, if it is not larger.
+#[repr(align(64))]
 struct Slot<T> {
-    /// One more than the number of the message that was last published here; 0 before the first.
+    /// One more than the number of the message that was last published here; 0 if it is retired, or was never.
     turn: AtomicU64,
     value: UnsafeCell<MaybeUninit<T>>,
 }
@@ -46,6 +48,12 @@ impl<T> Slots<T> {
         self.slot(number).turn.load(Ordering::Acquire) == number + 1
     }
 
+    /// Says of message `number` that it is no longer published.
+    #[inline]
+    pub(super) fn retire(&self, number: u64) {
+        self.slot(number).turn.store(0, Ordering::Relaxed);
+    }
+
     /// Publishes message `number`.
     ///
     /// # Safety
@@ -72,7 +80,7 @@ impl<T> Slots<T> {
     /// Takes message `number` out; the place is empty then.
     ///
     /// # Safety
-    /// [`is_published`](Self::is_published) has said so, nobody has taken it out before, and that all who have seen it
+    /// It was [published](Self::is_published), nobody has taken it out before, and that all who have seen it
     /// were done with it happens before.
     #[inline]
     pub(super) unsafe fn take(&self, number: u64) -> T {
