@@ -142,7 +142,8 @@ impl<T: Carried> Receiver<T> {
             && self.shared.claims.tail.load(Ordering::Acquire) == self.next | CLOSED
     }
 
-    /// Whether there is something to take, or the end.
+    /// Whether there is something to take, or the end. Looks at the slot first: if its message is gone because this receiver
+    /// was lapped, the cursor says so.
     fn is_ready(&self) -> bool {
         self.shared.slots.is_published(self.next) || self.cursor.is_lapped() || self.has_ended()
     }

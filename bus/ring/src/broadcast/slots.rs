@@ -48,10 +48,10 @@ impl<T> Slots<T> {
         self.slot(number).turn.load(Ordering::Acquire) == number + 1
     }
 
-    /// Says of message `number` that it is no longer published.
+    /// Says of message `number` that it is no longer published. Who sees that sees also why: that it was lapped.
     #[inline]
     pub(super) fn retire(&self, number: u64) {
-        self.slot(number).turn.store(0, Ordering::Relaxed);
+        self.slot(number).turn.store(0, Ordering::Release);
     }
 
     /// Publishes message `number`.
