@@ -449,7 +449,7 @@ impl BackplaneBuilder {
     }
 
     /// Whether it listens at a Unix socket beside each port, to which native components on this host then move by
-    /// themselves, for that carries more than TCP; on by default. Others notice nothing of it. Linux only, and not on
+    /// themselves, for that answers sooner than TCP; on by default. Others notice nothing of it. Linux only, and not on
     /// [`Engine::Libzmq`].
     pub fn unix_shortcut(mut self, unix_shortcut: bool) -> Self {
         self.unix_shortcut = unix_shortcut;

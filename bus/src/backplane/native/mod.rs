@@ -149,9 +149,8 @@ impl Native {
         (self.shared.counters.received.get(), self.shared.counters.received_bytes.get())
     }
 
-    /// Under load, lets those run who wait for this processor: a publisher that has just been woken then writes more
-    /// before we look again, and both sides wake up less often. Costs nothing where nobody waits, and a single small
-    /// message goes on as fast as before.
+    /// Under load, lets those run who wait for this processor, so that a publisher may write more before we look again.
+    /// After a single small message it does not, for round trips pay for it.
     fn give_way(&self, before: (u64, u64)) -> (u64, u64) {
         let now = self.moved();
         if now.0 > before.0 + 1 || now.1 >= before.1 + LARGE_TURN {
