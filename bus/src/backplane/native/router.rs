@@ -136,9 +136,12 @@ const PROBED: usize = 4;
 
 impl Companions {
     fn new() -> Self {
-        let empty = Slot { present: 0, hash: 0, len: 0, head: [0; HEAD] };
         let random = RandomState::new();
-        let seeds = [random.hash_one(1), random.hash_one(2)];
+        Self::with_seeds([random.hash_one(1), random.hash_one(2)])
+    }
+
+    fn with_seeds(seeds: [u64; 2]) -> Self {
+        let empty = Slot { present: 0, hash: 0, len: 0, head: [0; HEAD] };
         Self { slots: vec![empty; SLOTS].into(), present: 1, seeds }
     }
 
@@ -178,12 +181,17 @@ impl Companions {
         slot.head[..head.len()].copy_from_slice(head);
     }
 
-    /// Folded multiplication, of two words at a time; the last ones overlap.
+    /// Folded multiplication, of two words at a time; the last ones overlap. Topics that differ in one word only are as
+    /// multiples of one number, which a bad seed would crowd into few slots: so it is done once more with both halves.
     #[inline]
     fn hash(&self, head: &[u8]) -> u64 {
-        let fold = |a: u64, b: u64| {
+        let product = |a: u64, b: u64| {
             let product = u128::from(a ^ self.seeds[0]) * u128::from(b ^ self.seeds[1]);
-            product as u64 ^ (product >> 64) as u64
+            (product as u64, (product >> 64) as u64)
+        };
+        let fold = |a: u64, b: u64| {
+            let (low, high) = product(a, b);
+            low ^ high
         };
         let (mut state, mut rest) = (head.len() as u64, head);
         while let Some((words, more)) = rest.split_first_chunk::<16>()
@@ -197,7 +205,8 @@ impl Companions {
             (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
             _ => (0, rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))),
         };
-        fold(state ^ first, last)
+        let (low, high) = product(state ^ first, last);
+        fold(low, high)
     }
 }
 
@@ -290,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_topics_are_known_and_a_stay_at_one_is_noticed() {
+    fn thousands_of_topics_are_known_whatever_the_seed_and_a_stay_at_one_is_noticed() {
         let (mut router, mut wanted) = (Router::new(), Subscriptions::with_limit(10));
         wanted.add(b"", 1).unwrap();
         let mut input = Vec::new();
@@ -298,16 +307,25 @@ mod tests {
             frame::write(&mut input, frame::MORE, format!("bench/{n:05}").as_bytes());
             frame::write(&mut input, 0, b"x");
         }
-        assert_eq!(route(&mut router, &mut wanted, &input).len(), 1000);
-        let (mut known, mut at) = (0, 0);
-        while at < input.len() {
-            let (messages, length) = router.pass(&input[at..], usize::MAX, (2000, usize::MAX));
-            known += messages;
-            at += length
-                + if at + length < input.len() { two_frames(&input[at + length..]).unwrap().1 } else { 0 };
+        for seed in 1..=300u64 {
+            let seeds = [seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), seed.wrapping_mul(0xd1b5_4a32_d192_ed03)];
+            router.companions = Companions::with_seeds(seeds);
+            router.head.clear();
+            assert_eq!(route(&mut router, &mut wanted, &input).len(), 1000);
+            let (mut known, mut at) = (0, 0);
+            while at < input.len() {
+                let (messages, length) = router.pass(&input[at..], usize::MAX, (2000, usize::MAX));
+                known += messages;
+                at += length
+                    + if at + length < input.len() {
+                        two_frames(&input[at + length..]).unwrap().1
+                    } else {
+                        0
+                    };
+            }
+            // A slot is for one: some are displaced, at most 11 by 20,000 seeds.
+            assert!(known >= 970, "{known} with {seeds:?}");
         }
-        // The hash is random, and a slot is for one: of 300 seeds the worst had 16 topics displaced.
-        assert!(known >= 950, "{known}");
         let (head, total) = two_frames(&input).unwrap();
         let same = input[..total].repeat(3);
         assert_eq!(router.pass(&same, usize::MAX, (10, usize::MAX)), (3, same.len()));
