@@ -205,11 +205,11 @@ fn each_mechanism_and_each_stranger_is_refused_by_its_name() {
         let mut other = GREETING;
         other[12..32].fill(0);
         other[12..12 + name.len()].copy_from_slice(name.as_bytes());
-        assert_eq!(refusal(&other), Refusal::Mechanism { name: name.to_owned() });
+        assert_eq!(refusal(&other), Refusal::Mechanism { name: name.to_owned(), ours: "NULL" });
     }
     let mut hidden = GREETING;
     hidden[20] = b'x';
-    assert_eq!(refusal(&hidden), Refusal::Mechanism { name: "NULL".to_owned() });
+    assert_eq!(refusal(&hidden), Refusal::Mechanism { name: "NULL".to_owned(), ours: "NULL" });
 
     let strangers: [(&[u8], &str); 8] = [
         (b"GET / HTTP/1.1\r\n", "perhaps HTTP"),

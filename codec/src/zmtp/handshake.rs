@@ -1,10 +1,16 @@
 //! From the first byte to READY (RFC 37, "Overall behavior", "Greeting", "The NULL mechanism").
 
 use super::command::{self, Command};
+use super::curve::CurveError;
 use super::frame::{FrameError, Header};
 
-const GREETING: usize = 64;
+/// Bytes of a greeting.
+pub const GREETING: usize = 64;
+
 const SIGNATURE: usize = 10;
+
+/// The mechanism without security.
+pub const NULL: &str = "NULL";
 
 /// Bytes that a READY command may have; ours has 28 and what it offers, libzmq's 41.
 const READY_LIMIT: usize = 4096;
@@ -72,12 +78,17 @@ pub enum Refusal {
         /// The major version.
         major: u8,
     },
-    /// A security mechanism other than NULL.
-    #[error("the security mechanism {name} is not offered here")]
+    /// Another security mechanism than ours.
+    #[error("the peer comes with the security mechanism {name}, and here it is {ours}")]
     Mechanism {
         /// Its name.
         name: String,
+        /// The one that is wanted here.
+        ours: &'static str,
     },
+    /// The CURVE mechanism ends it.
+    #[error(transparent)]
+    Curve(#[from] CurveError),
     /// The handshake is not what the protocol says.
     #[error("the handshake is wrong: {what}")]
     Protocol {
@@ -141,14 +152,8 @@ impl Handshake {
     /// A new connection, and the greeting to send on it at once.
     #[must_use]
     pub fn start(ours: SocketType) -> (Self, Vec<u8>) {
-        let mut greeting = vec![0; GREETING];
-        greeting[0] = 0xff;
-        greeting[8] = 1;
-        greeting[9] = 0x7f;
-        greeting[10] = 3;
-        greeting[11] = 1;
-        greeting[12..16].copy_from_slice(b"NULL");
-        (Self { ours, state: State::Greeting, offered: None, sought: None, found: None }, greeting)
+        let state = State::Greeting;
+        (Self { ours, state, offered: None, sought: None, found: None }, greeting(NULL, 1, false).to_vec())
     }
 
     /// Says one thing more in READY. Names that begin with `X-` are for applications (RFC 37, "Connection metadata"); a
@@ -186,11 +191,8 @@ impl Handshake {
     pub fn handle(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Refusal> {
         let mut used = 0;
         if self.state == State::Greeting {
-            check_greeting(input)?;
-            let Some(greeting) = input.first_chunk::<GREETING>() else { return Ok(0) };
+            let Some(minor) = read_greeting(input, NULL)? else { return Ok(0) };
             used = GREETING;
-            // Whoever is newer than 3.1 comes down to it.
-            let minor = if greeting[10] > 3 { 1 } else { greeting[11].min(1) };
             self.state = State::Ready { minor };
             self.write_ready(out);
         }
@@ -246,8 +248,33 @@ impl Handshake {
     }
 }
 
-/// Refuses as early as the bytes allow, so that a stranger does not keep a connection by sending nothing more.
-fn check_greeting(input: &[u8]) -> Result<(), Refusal> {
+/// The greeting of ZMTP 3 with this minor version and security mechanism, whose name has up to 20 bytes; `as_server`: on the
+/// server's side of that.
+#[must_use]
+pub fn greeting(mechanism: &str, minor: u8, as_server: bool) -> [u8; GREETING] {
+    let mut greeting = [0; GREETING];
+    greeting[0] = 0xff;
+    greeting[8] = 1;
+    greeting[9] = 0x7f;
+    greeting[10] = 3;
+    greeting[11] = minor;
+    greeting[12..32].iter_mut().zip(mechanism.bytes()).for_each(|(place, byte)| *place = byte);
+    greeting[32] = u8::from(as_server);
+    greeting
+}
+
+/// Reads a greeting of [`GREETING`] bytes: the minor version of ZMTP 3 that both speak, or `None` when not all of it has come.
+///
+/// # Errors
+/// [`Refusal`], as early as the bytes allow, so that a stranger does not keep a connection by sending nothing more.
+pub fn read_greeting(input: &[u8], mechanism: &'static str) -> Result<Option<u8>, Refusal> {
+    check_greeting(input, mechanism)?;
+    // Whoever is newer than 3.1 comes down to it.
+    let minor = |greeting: &[u8; GREETING]| if greeting[10] > 3 { 1 } else { greeting[11].min(1) };
+    Ok(input.first_chunk().map(minor))
+}
+
+fn check_greeting(input: &[u8], wanted: &'static str) -> Result<(), Refusal> {
     match input.first() {
         None | Some(0xff) => {}
         // What a client begins with, and what a server answers.
@@ -270,9 +297,9 @@ fn check_greeting(input: &[u8]) -> Result<(), Refusal> {
         return Err(Refusal::TooOld { major: if major == 0 { 1 } else { 2 } });
     }
     let Some(mechanism) = input.get(12..32) else { return Ok(()) };
-    if mechanism != b"NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0" {
+    if mechanism.strip_prefix(wanted.as_bytes()).is_none_or(|rest| rest.iter().any(|&byte| byte != 0)) {
         let name = mechanism.split(|&byte| byte == 0).next().unwrap_or_default();
-        return Err(Refusal::Mechanism { name: String::from_utf8_lossy(name).into_owned() });
+        return Err(Refusal::Mechanism { name: String::from_utf8_lossy(name).into_owned(), ours: wanted });
     }
     Ok(())
 }

@@ -2,12 +2,14 @@
 //!
 //! Bytes go in, decisions come out: [`Handshake`] takes a connection from its first byte to READY, [`frame`] finds the
 //! borders of frames in place, [`command`] reads and writes SUBSCRIBE, CANCEL, PING, PONG and ERROR. The NULL mechanism
-//! and peers of ZMTP 3.0 are understood; everything else is refused with a [`Refusal`] that says what knocked.
+//! and peers of ZMTP 3.0 are understood; everything else is refused with a [`Refusal`] that says what knocked. [`curve`]
+//! has the steps and the boxes of the CURVE mechanism.
 //!
 //! Sources: RFC 37 (ZMTP 3.1) and RFC 23 (ZMTP 3.0) of <https://rfc.zeromq.org>.
 
 pub mod command;
+pub mod curve;
 pub mod frame;
 mod handshake;
 
-pub use handshake::{Handshake, Peer, Refusal, SocketType};
+pub use handshake::{GREETING, Handshake, NULL, Peer, Refusal, SocketType, greeting, read_greeting};
