@@ -42,8 +42,8 @@ impl Router {
         let (mut messages, mut at) = frame::repeats(input, &self.head, limit, room);
         let input = &input[..input.len().min(room.1)];
         while messages < room.0 {
-            let Some((head, total)) = two_frames(&input[at..]) else { break };
-            let Some(companion) = self.companions.find(head).filter(|_| total <= limit) else { break };
+            let Some((head, total)) = two_frames(&input[at..], limit) else { break };
+            let Some(companion) = self.companions.find(head) else { break };
             (messages, at) = (messages + 1, at + total);
             if self.last.replace(companion) == Some(companion) {
                 self.head.clear();
@@ -93,19 +93,11 @@ impl Router {
     }
 }
 
-/// The first frame of a message of two short ones or of a short and a long one, and how long both are together.
+/// The first frame of the message of two frames that `input` begins with, and how long both are together.
 #[inline]
-fn two_frames(input: &[u8]) -> Option<(&[u8], usize)> {
-    let &[frame::MORE, length, ..] = input else { return None };
-    let (head, rest) = input.split_at_checked(2 + usize::from(length))?;
-    let total = head.len().saturating_add(match *rest {
-        [0, length, ..] => 2 + usize::from(length),
-        [frame::LONG, a, b, c, d, e, f, g, h, ..] => {
-            usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h])).ok()?.saturating_add(9)
-        }
-        _ => return None,
-    });
-    (total <= input.len()).then_some((head, total))
+fn two_frames(input: &[u8], limit: usize) -> Option<(&[u8], usize)> {
+    let pair = frame::pair(input, limit)?;
+    Some((input.get(..2 + pair.topic.len())?, pair.total))
 }
 
 /// First frames whose messages go where the present run goes.
@@ -167,7 +159,7 @@ impl Companions {
         let slot = &self.slots[place];
         slot.hash == hash
             && slot.present == self.present
-            && slot.head.get(..slot.len.into()).is_some_and(|own| is_same(own, head))
+            && slot.head.get(..slot.len.into()).is_some_and(|own| frame::is_same_topic(own, head))
     }
 
     fn add(&mut self, head: &[u8]) {
@@ -215,19 +207,6 @@ fn places(hash: u64) -> impl Iterator<Item = usize> {
     (0..PROBED).map(move |nth| (hash as usize).wrapping_add(nth) % SLOTS)
 }
 
-/// Compares two; most first frames are of a length that takes no call.
-#[inline]
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    match a.len() {
-        8..=16 => {
-            a.len() == b.len()
-                && a.first_chunk::<8>() == b.first_chunk()
-                && a.last_chunk::<8>() == b.last_chunk()
-        }
-        _ => a == b,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,12 +219,12 @@ mod tests {
             let mut rest = &input[at..at + length];
             at += length;
             for _ in 0..messages {
-                let (_, total) = two_frames(rest).unwrap();
+                let (_, total) = two_frames(rest, usize::MAX).unwrap();
                 routed.push((rest[total - 1], router.targets.clone()));
                 rest = &rest[total..];
             }
             assert!(rest.is_empty());
-            if let Some((head, total)) = two_frames(&input[at..]) {
+            if let Some((head, total)) = two_frames(&input[at..], usize::MAX) {
                 if router.look_up(wanted, head, 2) {
                     router.go_elsewhere();
                 }
@@ -318,7 +297,7 @@ mod tests {
                 known += messages;
                 at += length
                     + if at + length < input.len() {
-                        two_frames(&input[at + length..]).unwrap().1
+                        two_frames(&input[at + length..], usize::MAX).unwrap().1
                     } else {
                         0
                     };
@@ -326,7 +305,7 @@ mod tests {
             // A slot is for one: some are displaced, at most 11 by 20,000 seeds.
             assert!(known >= 970, "{known} with {seeds:?}");
         }
-        let (head, total) = two_frames(&input).unwrap();
+        let (head, total) = two_frames(&input, usize::MAX).unwrap();
         let same = input[..total].repeat(3);
         assert_eq!(router.pass(&same, usize::MAX, (10, usize::MAX)), (3, same.len()));
         assert_eq!(router.head, head);
