@@ -212,8 +212,12 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
   const writing = event.target.matches?.("input:not([type=checkbox]), textarea, select");
   if (event.key === "Escape") {
-    if (event.target === byId("filter")) return; // The browser empties it.
-    if (!writing) closeTopic();
+    if (event.target === byId("filter")) {
+      byId("filter").value = "";
+      byId("filter").dispatchEvent(new Event("input"));
+    } else if (!writing) {
+      closeTopic();
+    }
   } else if (!writing && keysOn.checked && Object.hasOwn(KEYS, event.key)) {
     event.preventDefault();
     KEYS[event.key]();

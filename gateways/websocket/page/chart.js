@@ -23,14 +23,21 @@ export function remember(history, value) {
   if (history.length > KEPT) history.shift();
 }
 
-/** Round numbers from `low` to `high`, about three of them. */
+/** Where a value lies between two others; in the middle when nobody can say. */
+function share(value, low, high) {
+  const share = (value - low) / (high - low);
+  return Number.isFinite(share) ? share : 0.5;
+}
+
+/** Round numbers from `low` to `high`, three to five of them. */
 function ticks(low, high) {
-  const rough = (high - low) / 3;
+  const rough = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((n) => n * power).find((step) => step >= rough);
-  const found = [];
-  for (let tick = Math.ceil(low / step); tick * step <= high + step * 1e-9; tick++) found.push(tick * step);
-  return found;
+  const first = Math.ceil(low / step);
+  // Beside a huge number a small step is none.
+  const all = Array.from({ length: 7 }, (_, n) => (first + n) * step);
+  return [...new Set(all)].filter((tick) => Number.isFinite(tick) && tick <= high + step * 1e-9);
 }
 
 const quiet = matchMedia("(prefers-reduced-motion: reduce)");
@@ -119,7 +126,7 @@ export class Chart {
     const last = this.#times.at(-1) ?? Date.now();
     const [low, high] = this.#range();
     const [top, bottom] = [MARGIN.top, HEIGHT - MARGIN.bottom];
-    const y = (value) => bottom - ((value - low) / (high - low)) * (bottom - top);
+    const y = (value) => bottom - share(value, low, high) * (bottom - top);
     const x = (time) => this.#right() - ((last - time) / 1000) * this.#scale();
     this.#drawGrid(ticks(low, high), y);
     this.#series.forEach((one, n) => {
@@ -217,7 +224,7 @@ export class Spark {
     const step = (Spark.width - 2) / (points - 1);
     const first = points - values.length;
     const at = (value, n) =>
-      `${(1 + (first + n) * step).toFixed(1)},${(Spark.height - 2 - ((value - low) / (high - low)) * (Spark.height - 4)).toFixed(1)}`;
+      `${(1 + (first + n) * step).toFixed(1)},${(Spark.height - 2 - share(value, low, high) * (Spark.height - 4)).toFixed(1)}`;
     this.#line.setAttribute("points", values.map(at).join(" "));
   }
 }
