@@ -10,21 +10,24 @@ use crate::atomic::{Ordering, fence};
 #[cfg(all(target_os = "linux", not(loom), not(miri)))]
 mod asymmetric {
     use rustix::thread::{MembarrierCommand, membarrier, membarrier_query};
-    use std::sync::OnceLock;
+    use std::sync::Once;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
-    static REGISTERED: OnceLock<bool> = OnceLock::new();
+    static ONCE: Once = Once::new();
+    static IS_AVAILABLE: AtomicBool = AtomicBool::new(false);
 
     pub(super) fn register() {
-        REGISTERED.get_or_init(|| {
-            membarrier_query().contains_command(MembarrierCommand::PrivateExpedited)
-                && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
+        ONCE.call_once(|| {
+            let is_available = membarrier_query().contains_command(MembarrierCommand::PrivateExpedited)
+                && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok();
+            IS_AVAILABLE.store(is_available, Ordering::Relaxed);
         });
     }
 
     /// All threads that share something agree, because it was [registered](register) before that was made.
     #[inline]
     pub(super) fn is_available() -> bool {
-        REGISTERED.get() == Some(&true)
+        IS_AVAILABLE.load(Ordering::Relaxed)
     }
 
     pub(super) fn fence_everywhere() {

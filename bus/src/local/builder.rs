@@ -81,7 +81,9 @@ impl<T> Builder<T> {
         self
     }
 
-    /// How subscribers wait for messages, and publishers for room. [`Wait::Block`] by default.
+    /// How subscribers wait for messages, and publishers for room. [`Wait::Block`] by default: then a subscriber that
+    /// gets very many messages waits up to 20 microseconds for others to come with the next, which is several times as
+    /// fast. With [`Wait::Spin`] it does not.
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         self.options.wait = wait;

@@ -66,7 +66,7 @@ impl<T: Carried> SubscribeTo<T> {
     /// Shows what is there now to `see`, in place and without a clone; how many messages that were. Never waits.
     ///
     /// Under [`OnLag::Block`](super::OnLag::Block) publishers cannot use the places of these messages until `see` has
-    /// seen them, so it should not dawdle.
+    /// seen them and perhaps 64 more, so it should not dawdle.
     ///
     /// # Errors
     /// [`TryRecvError`].

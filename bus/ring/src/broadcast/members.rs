@@ -40,6 +40,11 @@ impl Cursor {
         self.at.compare_exchange(next << 1, reads, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
+    /// Where it began.
+    pub(super) fn since(&self) -> u64 {
+        self.since
+    }
+
     pub(super) fn is_lapped(&self) -> bool {
         self.at.load(Ordering::Relaxed) == LAPPED
     }

@@ -29,7 +29,8 @@
 //!
 //! # Sleeping
 //! Who sleeps says so before it looks once more, who publishes looks for sleepers after it has published, and
-//! there are fences between. Publishers who wait for room sleep until the slowest cursor has passed a good part of the
+//! there are fences between. A receiver that has had many messages since it last waited lets more come together first,
+//! for some microseconds, unless it is to spin. Publishers who wait for room sleep until the slowest cursor has passed a good part of the
 //! ring, and look every now and then whether there is any room at all.
 
 mod event;
@@ -118,6 +119,8 @@ struct Shared<T> {
     options: Options,
     /// A message of more bytes is large.
     large_from: usize,
+    /// A receiver that has more to read tells how far it has got where these bits of the number are 0.
+    tell_mask: u64,
     slots: Slots<T>,
     closed: AtomicBool,
     claims: CachePadded<Claims>,
@@ -315,6 +318,7 @@ pub fn broadcast<T: Carried>(options: Options) -> Sender<T> {
     let shared = Shared {
         options,
         large_from: options.bytes / count as usize,
+        tell_mask: (count / 8).clamp(1, 64) - 1,
         slots,
         closed: AtomicBool::new(false),
         claims: CachePadded::new(claims),
@@ -430,11 +434,10 @@ impl<T: Carried> fmt::Debug for Sender<T> {
     }
 }
 
-/// Looking again before one sleeps: first after a moment of spinning, then also after letting others run.
+/// Looking again, after letting others run, before one sleeps.
 struct Pause {
     wait: Wait,
     left: u64,
-    spins: u64,
     since: Option<Instant>,
 }
 
@@ -442,7 +445,7 @@ impl Pause {
     /// For somebody who has handled so many messages since it waited last. To sleep and be woken takes as long as handling
     /// hundreds or thousands of messages, so who has just had much to do stays awake for longer.
     fn after(handled: u64, wait: Wait) -> Self {
-        Self { wait, left: (handled / 4).clamp(4, 256), spins: (handled * 4).clamp(16, 512), since: None }
+        Self { wait, left: (handled / 4).clamp(4, 256), since: None }
     }
 
     /// Waits a moment; `false` if it is time to sleep.
@@ -459,10 +462,7 @@ impl Pause {
             return false;
         }
         self.left = self.left.saturating_sub(1);
-        match std::mem::take(&mut self.spins) {
-            0 => yield_now(),
-            spins => (0..spins).for_each(|_| std::hint::spin_loop()),
-        }
+        yield_now();
         true
     }
 }

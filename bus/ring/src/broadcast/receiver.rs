@@ -3,27 +3,31 @@
 use super::event::Hook;
 use super::members::Cursor;
 use super::{CLOSED, Carried, Nothing, OnLag, Pause, Shared};
-use crate::atomic::Ordering;
+use crate::Wait;
+use crate::atomic::{Ordering, yield_now};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Copies that a receiver takes at once, under [`OnLag::Skip`].
 const AHEAD: usize = 32;
+
+/// Who had so many messages since it waited last is in the midst of more.
+const MANY: u64 = 64;
+
+/// So long a message may wait for others, where many come.
+const LINGER: Duration = Duration::from_micros(20);
 
 /// Gets everything that is published after it was attached, in order.
 pub struct Receiver<T: Carried> {
     shared: Arc<Shared<T>>,
     cursor: Arc<Cursor>,
-    /// The number of the next message in the ring.
+    /// The number of the next message in the ring; as the cursor says, but while it reads.
     next: u64,
-    /// As the cursor says.
-    told: u64,
     /// Copies of what is before `next` and was not given out yet.
     ahead: VecDeque<T>,
-    received: u64,
-    /// How many those were when it waited last.
+    /// As `next` was when it waited last.
     waited: u64,
     missed: u64,
     hook: Option<Hook>,
@@ -40,7 +44,7 @@ impl<T: Carried> Receiver<T> {
             OnLag::Block => VecDeque::new(),
             OnLag::Skip => VecDeque::with_capacity(AHEAD),
         };
-        Self { shared, cursor, next, told: next, ahead, received: 0, waited: 0, missed: 0, hook: None }
+        Self { shared, cursor, next, ahead, waited: next, missed: 0, hook: None }
     }
 
     /// Shows what is there, at most so many, to `see`; how many there were. Under [`OnLag::Block`] it sees them in
@@ -50,54 +54,46 @@ impl<T: Carried> Receiver<T> {
     /// [`Nothing`].
     #[inline]
     pub fn take(&mut self, most: usize, see: impl FnMut(&T)) -> Result<usize, Nothing> {
-        let before = self.received;
-        match self.shared.options.on_lag {
+        let count = match self.shared.options.on_lag {
             OnLag::Block => self.take_in_place(most, see),
             OnLag::Skip => self.take_copies(most, see),
-        }
-        match self.received - before {
-            0 => Err(self.nothing()),
-            count => Ok(count as usize),
-        }
+        };
+        if count == 0 { Err(self.nothing()) } else { Ok(count) }
     }
 
     #[inline]
     #[allow(unsafe_code)]
-    fn take_in_place(&mut self, most: usize, mut see: impl FnMut(&T)) {
-        let most = self.shared.slots.count().min(most as u64);
-        let end = self.next + most;
+    fn take_in_place(&mut self, most: usize, mut see: impl FnMut(&T)) -> usize {
+        let (shared, begin) = (&*self.shared, self.next);
+        let most = shared.slots.count().min(most as u64);
         // Tells also when `see` panics.
-        let reading = Reading(self);
-        let receiver = &mut *reading.0;
-        while receiver.next < end && receiver.shared.slots.is_published(receiver.next) {
-            let number = receiver.next;
-            receiver.next += 1;
-            receiver.received += 1;
+        let mut reading = InPlace { shared, cursor: &self.cursor, next: &mut self.next, told: begin };
+        // Counted by itself: a compiler that knows the next number to be equal to the turn that it has loaded may take
+        // that for it, and then the processor waits for each place before it fetches the next.
+        for count in 0..most {
+            let number = begin + count;
+            if !shared.slots.is_published(number) {
+                return count as usize;
+            }
+            *reading.next = number + 1;
             // SAFETY: it is published, and the cursor has not passed it: that is told below.
-            unsafe { receiver.shared.slots.see(number, &mut see) };
-            receiver.tell();
+            unsafe { shared.slots.see(number, &mut see) };
+            if (number + 1) & shared.tell_mask == 0 {
+                reading.tell();
+            }
         }
+        most as usize
     }
 
-    /// Says how far it has got.
-    #[inline]
-    fn tell(&mut self) {
-        if self.told != self.next {
-            self.cursor.set(self.next);
-            self.shared.room.has_risen(self.told, self.next);
-            self.told = self.next;
-        }
-    }
-
-    fn take_copies(&mut self, most: usize, mut see: impl FnMut(&T)) {
-        for _ in 0..most {
+    fn take_copies(&mut self, most: usize, mut see: impl FnMut(&T)) -> usize {
+        for count in 0..most {
             if self.ahead.is_empty() {
                 self.copy();
             }
-            let Some(message) = self.ahead.pop_front() else { return };
-            self.received += 1;
+            let Some(message) = self.ahead.pop_front() else { return count };
             see(&message);
         }
+        most
     }
 
     /// Copies the next messages. Publishers that need the room wait meanwhile.
@@ -110,8 +106,8 @@ impl<T: Carried> Receiver<T> {
         } else if !self.cursor.begin(self.next) {
             self.rejoin();
         }
-        let reading = Reading(self);
-        let receiver = &mut *reading.0;
+        let copying = Copying(self);
+        let receiver = &mut *copying.0;
         let mut large = false;
         while !large && receiver.ahead.len() < AHEAD && receiver.shared.slots.is_published(receiver.next) {
             // SAFETY: it is published, and a cursor that reads is not lapped.
@@ -153,8 +149,9 @@ impl<T: Carried> Receiver<T> {
         if !self.ahead.is_empty() {
             return true;
         }
-        let handled = self.received - self.waited;
-        self.waited = self.received;
+        let handled = self.next - self.waited;
+        self.waited = self.next;
+        self.linger(handled, &now);
         let mut pause = Pause::after(handled, self.shared.options.wait);
         while !self.is_ready() {
             if !pause.again(&now) {
@@ -162,6 +159,20 @@ impl<T: Carried> Receiver<T> {
             }
         }
         true
+    }
+
+    /// Lets messages come together for a moment, if many came since it waited last. To read each place while its publisher
+    /// is about to write the next costs both of them far more than to read many at once: the processors take
+    /// the same memory from each other, again and again.
+    fn linger(&self, handled: u64, now: impl Fn() -> Instant) {
+        if handled < MANY || self.shared.options.wait != Wait::Block {
+            return;
+        }
+        let enough = self.next + (2 * handled).min(self.shared.slots.count() / 2);
+        let until = now() + LINGER;
+        while !self.shared.slots.is_published(enough) && now() < until {
+            yield_now();
+        }
     }
 
     /// What [`arm`](Self::arm) asks to be called.
@@ -184,7 +195,7 @@ impl<T: Carried> Receiver<T> {
     /// Messages taken so far.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.received
+        self.next - self.ahead.len() as u64 - self.cursor.since() - self.missed
     }
 
     /// Messages that came after it was attached and that it will never get, as far as it has got.
@@ -219,23 +230,44 @@ impl<T: Carried> Drop for Receiver<T> {
 impl<T: Carried> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")
-            .field("received", &self.received)
+            .field("received", &self.received())
             .field("missed", &self.missed)
             .finish_non_exhaustive()
     }
 }
 
-/// While a receiver reads; when that ends, also by a panic, it tells how far it has got.
-struct Reading<'a, T: Carried>(&'a mut Receiver<T>);
+/// While a receiver reads in place; when that ends, also by a panic, it tells how far it has got.
+struct InPlace<'a, T: Carried> {
+    shared: &'a Shared<T>,
+    cursor: &'a Cursor,
+    next: &'a mut u64,
+    /// As the cursor says.
+    told: u64,
+}
 
-impl<T: Carried> Drop for Reading<'_, T> {
+impl<T: Carried> InPlace<'_, T> {
+    #[inline]
+    fn tell(&mut self) {
+        if self.told != *self.next {
+            self.cursor.set(*self.next);
+            self.shared.room.has_risen(self.told, *self.next);
+            self.told = *self.next;
+        }
+    }
+}
+
+impl<T: Carried> Drop for InPlace<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        let receiver = &mut *self.0;
-        match receiver.shared.options.on_lag {
-            OnLag::Block => receiver.tell(),
-            // Nobody waits for it; and it says so even if it has read nothing.
-            OnLag::Skip => receiver.cursor.set(receiver.next),
-        }
+        self.tell();
+    }
+}
+
+/// While a receiver copies; when that ends, also by a panic, its cursor says so. Nobody waits for that.
+struct Copying<'a, T: Carried>(&'a mut Receiver<T>);
+
+impl<T: Carried> Drop for Copying<'_, T> {
+    fn drop(&mut self) {
+        self.0.cursor.set(self.0.next);
     }
 }
