@@ -2,13 +2,20 @@
 //! contender must be ten times slower than this for its figures to be its own.
 //!
 //! `count`: throughput. `latency`: with the clock read and the histogram filled for each message, as at a fixed rate.
+//! `tally`: only the counting of a message whose stamp comes beside it, which is what each subscriber of `local:N` does.
+//!
+//! This is the time of one thread. So where several threads count at the same time it is to be compared with the time
+//! that one of them has for a message, or with processor time for each delivery; not with one second divided by the
+//! sum of what they count, for the more there are, the shorter that is, and none of them counts any faster.
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use multiplane_bench::BenchError;
 use multiplane_bench::contender::{Sender, TOPIC};
 use multiplane_bench::load::{Credit, Load, offer};
+use multiplane_bench::stamp::Stamp;
 use multiplane_bench::tally::Tally;
+use std::hint::black_box;
 use std::time::Duration;
 
 /// A transport that takes no time: what is sent has arrived.
@@ -42,6 +49,15 @@ fn harness_overhead(criterion: &mut Criterion) {
         }
         group.finish();
     }
+    criterion.bench_function("harness_overhead/tally", |bencher| {
+        let mut tally = Tally::new(1, 100, false).expect("a tally");
+        let mut sequence = 0;
+        bencher.iter(|| {
+            tally.note_stamp(Some(black_box(Stamp { publisher: 0, sequence, due: 0 })), 100);
+            sequence += 1;
+        });
+        assert_eq!(tally.arrived(), sequence);
+    });
 }
 
 criterion_group!(benches, harness_overhead);

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Throughput reads the clock for every so many messages: one reading costs as much as counting several.
+/// Throughput reads the clock for every so many messages, a power of two: one reading costs as much as counting several.
 const CLOCK_EVERY: u64 = 64;
 
 /// Gaps that may still be filled are remembered up to so many per publisher. Then the oldest is given up: what comes of
@@ -33,6 +33,8 @@ pub struct Tally {
     publishers: Vec<Order>,
     size: usize,
     arrived: u64,
+    /// The clock is read when these bits of `arrived` are 0.
+    clock_mask: u64,
     foreign: u64,
     first: u64,
     last: u64,
@@ -45,7 +47,8 @@ pub struct Tally {
 #[derive(Clone, Debug, Default)]
 struct Order {
     next: u64,
-    distinct: u64,
+    /// Below `next`.
+    missing: u64,
     reordered: u64,
     duplicates: u64,
     /// First missing number to first present one.
@@ -85,6 +88,7 @@ impl Tally {
             publishers: vec![Order::default(); publishers as usize],
             size,
             arrived: 0,
+            clock_mask: if latency { 0 } else { CLOCK_EVERY - 1 },
             foreign: 0,
             first: 0,
             last: 0,
@@ -107,12 +111,17 @@ impl Tally {
             self.foreign += 1;
             return None;
         };
-        if stamp.is_probe() {
+        // Nothing but this is done for a message that comes in order; a probe never does.
+        if stamp.sequence == order.next {
+            order.next += 1;
+        } else if stamp.is_probe() {
             return None;
+        } else {
+            order.note_odd(stamp.sequence);
         }
-        order.note(stamp.sequence);
+        let reads_clock = self.arrived & self.clock_mask == 0;
         self.arrived += 1;
-        if self.latencies.is_some() || self.arrived % CLOCK_EVERY == 1 {
+        if reads_clock {
             self.note_time(stamp.due);
         }
         Some(stamp)
@@ -148,7 +157,7 @@ impl Tally {
         let recorded = self.latencies.iter().flat_map(Histogram::iter_recorded);
         Seen {
             received: self.arrived,
-            distinct: self.publishers.iter().map(|order| order.distinct).collect(),
+            distinct: self.publishers.iter().map(|order| order.next - order.missing).collect(),
             reordered: self.publishers.iter().map(|order| order.reordered).sum(),
             duplicates: self.publishers.iter().map(|order| order.duplicates).sum(),
             foreign: self.foreign,
@@ -169,16 +178,6 @@ impl Seen {
 }
 
 impl Order {
-    #[inline]
-    fn note(&mut self, sequence: u64) {
-        if sequence == self.next {
-            self.next += 1;
-            self.distinct += 1;
-        } else {
-            self.note_odd(sequence);
-        }
-    }
-
     #[cold]
     fn note_odd(&mut self, sequence: u64) {
         if sequence > self.next {
@@ -186,8 +185,8 @@ impl Order {
             if self.gaps.len() > OPEN_GAPS {
                 self.gaps.pop_first();
             }
+            self.missing += sequence - self.next;
             self.next = sequence + 1;
-            self.distinct += 1;
             return;
         }
         let gap = self.gaps.range(..=sequence).next_back().map(|(&from, &to)| (from, to));
@@ -201,7 +200,7 @@ impl Order {
                 self.gaps.insert(from, to);
             }
         }
-        self.distinct += 1;
+        self.missing -= 1;
         self.reordered += 1;
     }
 }
