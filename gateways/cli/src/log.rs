@@ -52,6 +52,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "S", value_parser = seconds, default_value = "0.2")]
     flush: Duration,
 
+    /// Wait for the disk each time that lines are written (fsync): what is in the file outlives a power cut
+    #[arg(long)]
+    sync: bool,
+
     /// Longest line in bytes; who sends a longer one is told so and cut off
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..), default_value_t = 65536)]
     max_line: u32,
@@ -63,7 +67,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let _ = raise_open_files_limit();
     let _backplane = Backplane::new(STREAM).map_err(unnamed)?;
-    let mut logger = LineLogger::builder(STREAM, &args.file).flush_interval(args.flush);
+    let mut logger = LineLogger::builder(STREAM, &args.file).flush_interval(args.flush).sync(args.sync);
     if let Some(bytes) = args.rotate {
         logger = logger.rotate(bytes, args.keep);
     }

@@ -47,6 +47,13 @@ fn measure(stuck: usize) -> (Vec<Duration>, u64) {
     while !stuck.is_empty() && server.stats().dropped == 0 {
         backplane.publisher().publish(vec![0; 64 * 1024]).unwrap();
     }
+    // Until all that is with the clients: who connects then gets nothing of it. In both cases, so that they are alike.
+    let mut probe = Nc::connect(server.address());
+    until("the probe is connected", || server.stats().clients as usize == 1 + stuck.len());
+    backplane.publisher().publish("the end").unwrap();
+    while probe.exactly(1)[0] == 0 {}
+    drop(probe);
+    until("the probe is gone", || server.stats().clients as usize == stuck.len());
     let mut clients: Vec<Nc> = (0..CLIENTS).map(|_| Nc::connect(server.address())).collect();
     until("all are connected", || server.stats().clients as usize == CLIENTS + stuck.len());
     let start = now();

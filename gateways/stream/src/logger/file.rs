@@ -69,6 +69,8 @@ pub(super) struct LineFile<S> {
     pub(super) rotations: u64,
     /// The last attempt to write failed.
     failing: bool,
+    /// What was written must also be on the disk.
+    pub(super) syncs: bool,
 }
 
 impl<S: Sink> LineFile<S> {
@@ -87,6 +89,7 @@ impl<S: Sink> LineFile<S> {
             dropped: 0,
             rotations: 0,
             failing: false,
+            syncs: false,
         })
     }
 
@@ -99,7 +102,7 @@ impl<S: Sink> LineFile<S> {
         let length = line.len() + newline.len();
         let mut outcome = Ok(());
         if self.must_rotate(length) {
-            outcome = self.flush().and_then(|()| self.rotate());
+            outcome = self.settle().and_then(|()| self.rotate());
         }
         if self.failing && self.buffer.len() + length > self.limit {
             self.dropped += 1;
@@ -206,6 +209,14 @@ impl<S: Sink> LineFile<S> {
         self.reopen()
     }
 
+    /// Writes what waits, and waits for the disk if that is wished.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        if self.syncs { self.sync() } else { self.flush() }
+    }
+
     /// Writes what waits, and returns when the disk has it.
     ///
     /// # Errors
@@ -237,6 +248,8 @@ mod tests {
     struct Disk {
         holds: Vec<u8>,
         room: usize,
+        /// So much of it outlives a power cut.
+        keeps: usize,
     }
 
     impl Write for Disk {
@@ -266,7 +279,20 @@ mod tests {
         }
 
         fn sync(&mut self) -> io::Result<()> {
+            self.keeps = self.holds.len();
             Ok(())
+        }
+    }
+
+    #[test]
+    fn who_syncs_has_on_the_disk_what_is_settled() {
+        for syncs in [false, true] {
+            let mut file = LineFile::<Disk>::open(Path::new("disk"), None, 100).unwrap();
+            (file.syncs, file.sink.as_mut().unwrap().room) = (syncs, 100);
+            file.append(b"a line").unwrap();
+            file.settle().unwrap();
+            let disk = file.sink.as_ref().unwrap();
+            assert_eq!((disk.holds.len(), disk.keeps), (7, if syncs { 7 } else { 0 }));
         }
     }
 

@@ -56,6 +56,7 @@ pub struct LoggerBuilder {
     path: PathBuf,
     flush: Duration,
     waiting: usize,
+    sync: bool,
     rotation: Option<Rotation>,
 }
 
@@ -138,6 +139,7 @@ impl LineLogger {
             path: path.as_ref().to_owned(),
             flush: FLUSH,
             waiting: WAITING,
+            sync: false,
             rotation: None,
         }
     }
@@ -222,6 +224,13 @@ impl LoggerBuilder {
         self
     }
 
+    /// Has the disk keep what is written: each time that lines are written because of the flush interval, and before a file
+    /// is left, it waits until they are there. `false` by default; see [`LogControl::sync`] for now and then.
+    pub fn sync(mut self, sync: bool) -> Self {
+        self.sync = sync;
+        self
+    }
+
     /// Begins a new file before one gets longer than so many bytes, and keeps so many old ones: FILE.1 is the youngest.
     pub fn rotate(mut self, bytes: u64, keep: u32) -> Self {
         self.rotation = Some(Rotation { bytes, keep });
@@ -239,8 +248,9 @@ impl LoggerBuilder {
             waker = Some(setup.waker.clone());
             let mut subscription = SubscribeTo::new(&self.backplane)?;
             subscription.on_ready(move || drop(setup.waker.wake()));
-            let file = LineFile::open(&self.path, self.rotation, self.waiting)
+            let mut file = LineFile::open(&self.path, self.rotation, self.waiting)
                 .map_err(|error| LoggerError::Open { path: self.path.clone(), error })?;
+            file.syncs = self.sync;
             Ok::<_, LoggerError>(Logger {
                 subscription,
                 file,
@@ -281,7 +291,7 @@ impl Work for Logger {
         let syncs = self.asked.syncs().as_mut().map(std::mem::take).unwrap_or_default();
         if self.asked.reopen.swap(false, Ordering::Acquire) {
             // What the old file cannot take goes to the new one.
-            let flushed = self.file.flush();
+            let flushed = self.file.settle();
             let reopened = self.file.reopen();
             self.judge(flushed.and(reopened), now);
         }
@@ -302,13 +312,13 @@ impl Work for Logger {
         let ends = taken == Err(TryRecvError::Ended) || self.stopping && taken == Err(TryRecvError::Empty);
         if ends || self.flush_at.is_some_and(|at| at <= now) {
             self.flush_at = None;
-            let flushed = self.file.flush();
+            let flushed = self.file.settle();
             self.judge(flushed, now);
         }
         if ends {
             self.file.give_up();
             *self.asked.syncs() = None;
-        } else if self.file.waiting() > 0 {
+        } else if self.file.waiting() > 0 || self.file.syncs && taken.is_ok() {
             self.flush_at.get_or_insert(now + self.flush);
         }
         self.count();
