@@ -348,3 +348,25 @@ fn a_line_too_long_is_one_error() {
     assert_eq!(decoder.finish(), Some(&b"last"[..]));
     assert_eq!(decoder.finish(), None);
 }
+
+#[test]
+fn tagged_json_has_a_form_for_nearly_everything() {
+    for (frame, text, nulled) in [
+        (&b"\x92\xcb\x7f\xf8\0\0\0\0\0\0\xca\x7f\x80\0\0"[..], "[null,null]", 2),
+        (b"\x91\xa1\xff", r#"[{"$bytes":"/w=="}]"#, 0),
+        (b"\xc4\x00", r#"{"$bytes":""}"#, 0),
+        (b"\xd4\xfb\0", r#"{"$ext":-5,"data":"AA=="}"#, 0),
+        (
+            b"\x84\x01\x02\xc4\x01k\xc4\x01v\xc2\xc0\xa1\"\x07",
+            r#"{"1":2,"k":{"$bytes":"dg=="},"false":null,"\"":7}"#,
+            0,
+        ),
+    ] {
+        let mut out = b"kept".to_vec();
+        assert_eq!(json::from_msgpack_tagged(view(frame), &mut out).unwrap(), nulled);
+        assert_eq!(std::str::from_utf8(&out).unwrap(), format!("kept{text}"));
+    }
+    let mut out = b"kept".to_vec();
+    assert!(json::from_msgpack_tagged(view(b"\x92\x01\x81\x90\x01"), &mut out).is_err());
+    assert_eq!(out, b"kept");
+}

@@ -70,3 +70,73 @@ fn float(x: f64, at: usize, out: &mut Vec<u8>) -> Result<(), JsonError> {
 fn scalar<T: Serialize + ?Sized>(value: &T, at: usize, out: &mut Vec<u8>) -> Result<(), JsonError> {
     serde_json::to_writer(out, value).map_err(|error| JsonError::Malformed { at, reason: error.to_string() })
 }
+
+/// As [`from_msgpack`], with a form for all but extensions and containers as keys: bytes, and text that is not UTF-8, become
+/// `{"$bytes":"base64"}`, an extension `{"$ext":5,"data":"base64"}`, a key its text, NaN and infinities null. Says how many
+/// numbers became null.
+///
+/// ```
+/// use multiplane_codec::{Limits, View, msgpack::json};
+///
+/// let mut text = Vec::new();
+/// let array = View::parse(b"\x82\xc4\x02nd\xc3\xc4\x04data\xc4\x01\xff", &Limits::default())?;
+/// json::from_msgpack_tagged(array, &mut text)?;
+/// assert_eq!(text, br#"{"nd":true,"data":{"$bytes":"/w=="}}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`JsonError::KeyNotText`].
+pub fn from_msgpack_tagged(view: View<'_>, out: &mut Vec<u8>) -> Result<usize, JsonError> {
+    let start = out.len();
+    let mut nulled = 0;
+    let result = walk(view, |step| {
+        match step {
+            Step::Close { map } => out.push(if map { b'}' } else { b']' }),
+            Step::Value { token, before, key, at } => {
+                out.extend_from_slice(before.as_bytes());
+                match key {
+                    true => tagged_key(token, at, out)?,
+                    false => nulled += usize::from(tagged(token, at, out)?),
+                }
+            }
+        }
+        Ok(())
+    });
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result.map(|()| nulled)
+}
+
+/// Whether it became null.
+fn tagged(token: Token<'_>, at: usize, out: &mut Vec<u8>) -> Result<bool, JsonError> {
+    let (head, bytes) = match token {
+        Token::Bin(bytes) => ("{\"$bytes\":".to_owned(), bytes),
+        Token::Str(bytes) if std::str::from_utf8(bytes).is_err() => ("{\"$bytes\":".to_owned(), bytes),
+        Token::Ext(kind, bytes) => (format!("{{\"$ext\":{kind},\"data\":"), bytes),
+        Token::F32(x) if !x.is_finite() => return value(Token::Nil, at, out).map(|()| true),
+        Token::F64(x) if !x.is_finite() => return value(Token::Nil, at, out).map(|()| true),
+        token => return value(token, at, out).map(|()| false),
+    };
+    out.extend_from_slice(head.as_bytes());
+    value(Token::Bin(bytes), at, out)?;
+    out.push(b'}');
+    Ok(false)
+}
+
+fn tagged_key(token: Token<'_>, at: usize, out: &mut Vec<u8>) -> Result<(), JsonError> {
+    let text = match token {
+        Token::Str(bytes) | Token::Bin(bytes) => String::from_utf8_lossy(bytes),
+        Token::Nil => "null".into(),
+        Token::Bool(yes) => yes.to_string().into(),
+        Token::Uint(n) => n.to_string().into(),
+        Token::Int(n) => n.to_string().into(),
+        Token::F32(x) => x.to_string().into(),
+        Token::F64(x) => x.to_string().into(),
+        Token::Ext(..) | Token::Array(_) | Token::Map(_) => {
+            return Err(JsonError::KeyNotText { at, kind: token.kind() });
+        }
+    };
+    scalar(&*text, at, out)
+}

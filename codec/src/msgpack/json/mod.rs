@@ -4,7 +4,7 @@
 //! |---|---|
 //! | nil, booleans, integers, finite floats, text, arrays, maps with text keys | the same |
 //! | bytes | text, base64 (RFC 4648 section 4, padded); the way back leaves it text, because JSON cannot tell it from other text |
-//! | NaN, infinities, extensions, text that is not UTF-8, other map keys | an error with the byte at fault |
+//! | NaN, infinities, extensions, text that is not UTF-8, other map keys | an error with the byte at fault; [`from_msgpack_tagged`] has forms for most of them |
 //!
 //! JSON numbers without fraction and exponent become integers, which must fit -2^63..2^64; all others become
 //! 64-bit floats.
@@ -26,7 +26,7 @@ mod from_msgpack;
 mod scan;
 mod to_msgpack;
 
-pub use from_msgpack::from_msgpack;
+pub use from_msgpack::{from_msgpack, from_msgpack_tagged};
 pub use to_msgpack::to_msgpack;
 
 use super::encode::EncodeError;
