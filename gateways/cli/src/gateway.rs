@@ -2,6 +2,7 @@
 
 mod mqtt;
 mod tcp;
+mod websocket;
 
 use crate::clock::now;
 use crate::failure::{Failure, say};
@@ -23,12 +24,14 @@ const DRAIN: Duration = Duration::from_millis(250);
 pub(crate) enum Command {
     Mqtt(mqtt::Args),
     Tcp(tcp::Args),
+    Websocket(websocket::Args),
 }
 
 pub(crate) fn run(command: Command, shutdown: &Shutdown) -> Result<(), Failure> {
     match command {
         Command::Mqtt(args) => mqtt::run(args, shutdown),
         Command::Tcp(args) => tcp::run(args, shutdown),
+        Command::Websocket(args) => websocket::run(args, shutdown),
     }
 }
 

@@ -1,0 +1,169 @@
+//! `multiplane gateway websocket`: browsers on the bus.
+
+use super::{DRAIN, tell, tell_losses, until_the_end};
+use crate::failure::{Failure, say};
+use crate::links::Links;
+use crate::seconds::seconds;
+use crate::shutdown::Shutdown;
+use multiplane_bus::raise_open_files_limit;
+use multiplane_websocket::{Config, Event, StartError, Tls, Token, start};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Link browsers with the bus: a WebSocket, and a page to look at
+///
+/// A client whose first message is {"id": "to_xxx"} is one of Python Banyan: all that it sends is published on to_xxx, and it
+/// gets what is published on from_xxx. Others say what they want, in JSON or MessagePack: subscribe, publish, watch. Open
+/// http://127.0.0.1:9000 to see what passes, and to publish.
+///
+/// Takes the flags of Python Banyan's `ws_gateway`. A client that takes too little loses the oldest messages that wait for it,
+/// and is told how many. Ends on Ctrl-C, and then says on standard error what passed and what was lost.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  multiplane gateway websocket                             as Python Banyan's ws_gateway, for this machine
+  multiplane gateway websocket --routing spec.csv --listen 8080
+  multiplane gateway websocket --origin https://example.org:8443       also for the pages of that server
+  multiplane gateway websocket --listen 0.0.0.0:9000 --tls-cert cert.pem --tls-key key.pem --token-file token.txt
+  multiplane gateway websocket --listen 0.0.0.0:9000 --insecure        open to whoever comes")]
+pub(crate) struct Args {
+    /// Where to listen: PORT for this machine only, or ADDRESS:PORT; port 0 for any free one
+    #[arg(long, value_name = "[HOST:]PORT", default_value = "9000")]
+    listen: String,
+
+    /// Topics that Banyan clients may get: each stands for all that begin with it [default: the one of each client]
+    #[arg(short = 'm', long, value_name = "TOPIC", num_args = 1..)]
+    topics: Vec<String>,
+
+    /// Read the ids of Banyan clients as Python Banyan does: every `to` in it becomes `from`
+    #[arg(long)]
+    compat: bool,
+
+    /// Let the pages of another server connect, such as https://example.org:8080; repeatable
+    #[arg(long, value_name = "SCHEME://HOST[:PORT]")]
+    origin: Vec<String>,
+
+    /// A file with a secret in its first line, which clients must know
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Encrypt, with the certificate of this PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
+    /// Let everybody in who reaches this machine, in clear text
+    #[arg(long)]
+    insecure: bool,
+
+    /// What is listened to while somebody watches the page: topics that begin so [default: everything]
+    #[arg(long, value_name = "TOPIC", num_args = 1..)]
+    watch: Vec<String>,
+
+    /// Clients that may be connected at a time
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+
+    /// Messages that wait for a client that is slow; beyond, its oldest make way
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
+    queue: u32,
+
+    /// Messages a second that are taken from one client; one that sends more waits [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+
+    /// Bytes of a client's message
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024, value_parser = clap::value_parser!(u32).range(1024..))]
+    max_message: u32,
+
+    /// How long a client may take for its request, and for its first message
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    patience: Duration,
+
+    /// Ask a silent client whether it is there after so long, and give it up after twice as long
+    #[arg(long, value_name = "S", default_value = "20", value_parser = seconds)]
+    ping: Duration,
+
+    /// The name of this component
+    #[arg(short, long, default_value = "WsGateway")]
+    name: String,
+
+    #[command(flatten)]
+    links: Links,
+}
+
+pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
+    // Each client is an open file. Where more are not allowed, those beyond are refused and the log says so.
+    let _ = raise_open_files_limit();
+    let routing = args.links.both()?;
+    let config = Config {
+        insecure: args.insecure,
+        token: args.token_file.as_deref().map(token).transpose()?,
+        origins: args.origin,
+        tls: args.tls_cert.zip(args.tls_key).map(|(certificate, key)| Tls { certificate, key }),
+        compat: args.compat,
+        banyan_topics: args.topics,
+        watch: args.watch,
+        connections: args.connections as usize,
+        queue: args.queue as usize,
+        rate: args.rate,
+        message: args.max_message as usize,
+        patience: args.patience,
+        ping: args.ping,
+        ..Config::new(&args.listen)
+    };
+    let (with_token, with_tls) = (config.token.is_some(), config.tls.is_some());
+    let told = move |event: &Event<'_>| {
+        if let Event::Listening { address, .. } = event {
+            warn(address.ip(), with_token, with_tls);
+        }
+        tell(event);
+    };
+    let running = start(&args.name, routing, config, told).map_err(|error| match error {
+        StartError::Config(_) => Failure::Misuse(format!("{error}{}", flags(&error))),
+        StartError::Backplane(_) => Failure::Misuse(error.to_string()),
+        _ => Failure::Failed(error.to_string()),
+    })?;
+    let gateway = until_the_end(running, shutdown)?;
+    let bus_ended = gateway.bus_ended();
+    let report = gateway.close(DRAIN);
+    say(format_args!("{}", report.stats));
+    tell_losses(&report.bus);
+    match bus_ended {
+        true => Err(Failure::Failed("the bus ended by itself; the log above says why".to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// The flags that an error of the library speaks of.
+fn flags(error: &StartError) -> &'static str {
+    match error {
+        StartError::Config(multiplane_websocket::ConfigError::Open { .. }) => {
+            " (--token-file with --tls-cert and --tls-key, or --insecure)"
+        }
+        _ => "",
+    }
+}
+
+fn warn(address: IpAddr, with_token: bool, with_tls: bool) {
+    let open = match (with_token, with_tls) {
+        _ if multiplane_bridge::is_loopback(address) => return,
+        (true, true) => return,
+        (true, false) => "what passes, and the token, can be read on the way",
+        (false, _) => {
+            "nothing asks who connects, so everybody who can reach this machine can read and publish everything"
+        }
+    };
+    say(format_args!("multiplane: warning: listening at {address}: {open}"));
+}
+
+/// A secret never comes by the command line, which every user of the machine can see.
+fn token(file: &Path) -> Result<Token, Failure> {
+    let wrong = |why: String| Failure::Misuse(format!("--token-file {}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    Token::new(text.lines().next().unwrap_or_default()).map_err(|error| wrong(error.to_string()))
+}
