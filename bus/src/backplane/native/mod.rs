@@ -7,6 +7,7 @@
 
 mod chunk;
 mod connection;
+mod courtesy;
 mod delivery;
 mod forwarder;
 mod guard;
@@ -24,6 +25,7 @@ use super::{BackplaneBuilder, Shared};
 use crate::io::Socket;
 use crate::worker::{RateLimit, now};
 use connection::{Newcomer, Side};
+use courtesy::{Courtesy, Moved};
 use forwarder::{Forwarder, Readiness};
 pub(crate) use hosted::Hosted;
 pub(super) use listener::{Listener, bind};
@@ -50,9 +52,6 @@ const ACCEPTS: usize = 64;
 /// systems have by default (BBR): that doubled the rate of one and raised that of two by half. With 8 or 64 the pacing is
 /// better left, for it gathers more for each time that a subscriber wakes up.
 const FEW: usize = 6;
-
-/// Bytes that make a turn a large one, and so do two messages.
-const LARGE_TURN: u64 = 16 * 1024;
 
 /// How long to accept nobody after the descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -131,32 +130,23 @@ impl Native {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         let mut now = now();
-        let mut moved = self.moved();
+        let mut courtesy = Courtesy::new(now);
         loop {
             let closing = self.shared.closing.load(Relaxed) != 0;
             if closing {
                 return self.close(&mut events, now);
             }
             self.turn(&mut events, self.sleep(now));
-            moved = self.give_way(moved);
-            now = crate::worker::now();
+            now = courtesy.after(self.moved(), crate::worker::now(), || {
+                std::thread::yield_now();
+                crate::worker::now()
+            });
             self.expire(now);
         }
     }
 
-    /// Messages and bytes that have come so far.
-    fn moved(&self) -> (u64, u64) {
+    fn moved(&self) -> Moved {
         (self.shared.counters.received.get(), self.shared.counters.received_bytes.get())
-    }
-
-    /// Under load, lets those run who wait for this processor, so that a publisher may write more before we look again.
-    /// After a single small message it does not, for round trips pay for it.
-    fn give_way(&self, before: (u64, u64)) -> (u64, u64) {
-        let now = self.moved();
-        if now.0 > before.0 + 1 || now.1 >= before.1 + LARGE_TURN {
-            std::thread::yield_now();
-        }
-        now
     }
 
     /// How long nothing is due; `None`: for ever.
