@@ -7,6 +7,7 @@
 mod banyan;
 pub mod base_stream;
 mod ends;
+mod gateway;
 #[cfg(feature = "iceoryx2")]
 mod iceoryx2;
 pub mod libzmq;
@@ -43,6 +44,7 @@ use std::time::Duration;
 static SYSTEMS: &[&System] = &[
     &multiplane::NATIVE,
     &multiplane::TCP,
+    &multiplane::SPIN,
     &multiplane::LIBZMQ,
     &libzmq::PROXY,
     &libzmq::PROXY_CREDIT,
@@ -80,6 +82,15 @@ static SYSTEMS: &[&System] = &[
     &local::flume::FLUME,
     #[cfg(feature = "local-peers")]
     &local::tokio::TOKIO,
+];
+
+/// Gateways, and what does the same without one: they run what nobody else does.
+static GATEWAYS: &[&System] = &[
+    &gateway::MULTIPLANE,
+    &gateway::BANYAN,
+    &gateway::clients::MOSQUITTO,
+    &gateway::BROKER,
+    &gateway::STREAM,
 ];
 
 /// Ends without a middle of their own: for a backplane that runs already.
@@ -176,7 +187,7 @@ impl Contender {
     /// All that this build has.
     #[must_use]
     pub fn all() -> Vec<Contender> {
-        SYSTEMS.iter().map(|system| Contender(system)).collect()
+        SYSTEMS.iter().chain(GATEWAYS).map(|system| Contender(system)).collect()
     }
 
     /// Those that load a backplane that runs already.
@@ -188,7 +199,7 @@ impl Contender {
     /// Who is there, in words: what this build can measure, and what more a build with other features could.
     #[must_use]
     pub fn told() -> String {
-        let names: Vec<_> = SYSTEMS.iter().map(|system| system.name).collect();
+        let names: Vec<_> = SYSTEMS.iter().chain(GATEWAYS).map(|system| system.name).collect();
         let ends: Vec<_> = ENDS.iter().map(|system| system.name).collect();
         let mut told = format!("{}; with --against HOST also {}", names.join(", "), ends.join(" and "));
         for (feature, builds) in OPTIONAL {
@@ -235,6 +246,12 @@ impl Contender {
         if matches!(scenario, Scenario::Local(_)) && !self.is_one_process() {
             return Err(not_offered("its ends are processes"));
         }
+        let is_gateway = GATEWAYS.iter().any(|system| system.name == self.name());
+        match (is_gateway, matches!(scenario, Scenario::Gateway(..))) {
+            (true, false) => return Err(not_offered("it is for what gateways do")),
+            (false, true) => return Err(not_offered("it is no gateway")),
+            _ => {}
+        }
         (self.0.check)(scenario).map_err(not_offered)
     }
 
@@ -279,7 +296,7 @@ impl FromStr for Contender {
     type Err = BenchError;
 
     fn from_str(text: &str) -> Result<Self, BenchError> {
-        if let Some(found) = SYSTEMS.iter().chain(ENDS).find(|system| system.name == text) {
+        if let Some(found) = SYSTEMS.iter().chain(GATEWAYS).chain(ENDS).find(|system| system.name == text) {
             return Ok(Contender(found));
         }
         if let Some((feature, _)) = OPTIONAL.iter().find(|(_, names)| names.contains(&text)) {

@@ -6,12 +6,12 @@
 
 mod crew;
 
-use crate::BenchError;
 use crate::contender::{Contender, Lossless, Place};
 use crate::load::{Load, Offered};
 use crate::role::{Answer, Order, Part, RoleSpec};
 use crate::scenario::Scenario;
 use crate::tally::{Latencies, Seen, latencies};
+use crate::{BenchError, clock};
 pub use crew::Launcher;
 use crew::{Crew, Member};
 use std::fmt;
@@ -27,6 +27,9 @@ const FRACTION: f64 = 0.5;
 
 /// But at no more messages a second than this: reading two clocks for each would be what is measured.
 const FASTEST_TIMED: f64 = 1e6;
+
+/// Why somebody was not measured who could have been.
+const TIME_OVER: &str = "the time was over";
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub struct Plan {
     pub pin: Vec<usize>,
     /// A backplane that runs already, for [contenders](Contender::ends) that have none.
     pub against: Option<Against>,
+    /// Seconds after which it ends, whatever is not done by then: a round that has begun does not count.
+    pub within: Option<f64>,
 }
 
 /// A backplane that runs already.
@@ -193,7 +198,7 @@ impl Case {
     }
 }
 
-/// Measures everything in the plan. `stop` is asked several times a second whether to give up; `progress` is told what
+/// Measures everything in the plan, as far as there is time. `stop` is asked several times a second whether to give up; `progress` is told what
 /// is being done.
 ///
 /// # Errors
@@ -224,6 +229,8 @@ pub fn measure(
     let mut rows: Vec<Row> = rows.collect();
     let offered = rows.iter().filter(|row| row.rounds.is_ok()).count();
     let mut step = Step { what: String::new(), done: 0, all: offered * plan.rounds };
+    let end = plan.within.map(|seconds| clock::now() + (seconds * 1e9) as u64);
+    let late = || end.is_some_and(|end| clock::now() >= end);
     for group in rows.chunks_mut(plan.contenders.len().max(1)) {
         for round in 1..=plan.rounds {
             for row in &mut *group {
@@ -233,9 +240,16 @@ pub fn measure(
                     format!("{}, {} bytes, {}: round {round} of {}", case.1, case.2, case.0, plan.rounds);
                 progress(&step);
                 step.done += 1;
-                match measure_round(case, rounds, plan, launcher, stop) {
+                let measured = match late() {
+                    true => Err(BenchError::Interrupted),
+                    false => measure_round(case, rounds, plan, launcher, &|| stop() || late()),
+                };
+                match measured {
                     Ok(round) => rounds.push(round),
-                    Err(BenchError::Interrupted) => return Err(BenchError::Interrupted),
+                    Err(BenchError::Interrupted) if stop() => return Err(BenchError::Interrupted),
+                    // What was measured before counts.
+                    Err(BenchError::Interrupted) if !rounds.is_empty() => {}
+                    Err(BenchError::Interrupted) => row.rounds = Err(TIME_OVER.to_owned()),
                     // What fails once is not measured: half a result would look like a whole one.
                     Err(error) => {
                         row.rounds = Err(error.to_string());

@@ -19,8 +19,8 @@ const MOST: u32 = 64;
 const MOST_TOPICS: u32 = 100_000;
 
 /// What there is, as it is written.
-pub const NAMES: &str =
-    "one_to_one, direct, fan_out:N, fan_in:N, ping_pong, many_backplanes:N, many_topics:N or local:N";
+pub const NAMES: &str = "one_to_one, direct, fan_out:N, fan_in:N, ping_pong, many_backplanes:N, many_topics:N, local:N, \
+     to_mqtt, from_mqtt, to_tcp or from_tcp";
 
 /// Who talks to whom. Each party is a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,26 @@ pub enum Scenario {
     /// One publishing thread and so many receiving ones in one process; all get everything, and share each payload by
     /// reference.
     Local(u32),
+    /// One publisher and one subscriber, of which one is on the bus and the other in a foreign world; a gateway between.
+    Gateway(World, Way),
+}
+
+/// What a gateway leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum World {
+    /// An MQTT broker, with JSON.
+    Mqtt,
+    /// A device that is a TCP server, with MessagePack behind a length of one byte.
+    Tcp,
+}
+
+/// Which way messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// Off the bus.
+    To,
+    /// Onto the bus.
+    From,
 }
 
 impl Scenario {
@@ -78,6 +98,10 @@ impl fmt::Display for Scenario {
             Scenario::ManyBackplanes(n) => write!(f, "many_backplanes:{n}"),
             Scenario::ManyTopics(n) => write!(f, "many_topics:{n}"),
             Scenario::Local(n) => write!(f, "local:{n}"),
+            Scenario::Gateway(World::Mqtt, Way::To) => f.write_str("to_mqtt"),
+            Scenario::Gateway(World::Mqtt, Way::From) => f.write_str("from_mqtt"),
+            Scenario::Gateway(World::Tcp, Way::To) => f.write_str("to_tcp"),
+            Scenario::Gateway(World::Tcp, Way::From) => f.write_str("from_tcp"),
         }
     }
 }
@@ -92,6 +116,10 @@ impl FromStr for Scenario {
                 "one_to_one" => Some(Scenario::OneToOne),
                 "direct" => Some(Scenario::Direct),
                 "ping_pong" => Some(Scenario::PingPong),
+                "to_mqtt" => Some(Scenario::Gateway(World::Mqtt, Way::To)),
+                "from_mqtt" => Some(Scenario::Gateway(World::Mqtt, Way::From)),
+                "to_tcp" => Some(Scenario::Gateway(World::Tcp, Way::To)),
+                "from_tcp" => Some(Scenario::Gateway(World::Tcp, Way::From)),
                 _ => None,
             },
             Some(("fan_out", n)) => many(n, MOST).map(Scenario::FanOut),
@@ -131,7 +159,8 @@ mod tests {
     fn names_are_read_as_they_are_written() {
         let names = ["one_to_one", "direct", "fan_out:4", "fan_in:16", "ping_pong"];
         let more = ["many_backplanes:64", "many_topics:100000", "local:4"];
-        for name in names.into_iter().chain(more) {
+        let gateways = ["to_mqtt", "from_mqtt", "to_tcp", "from_tcp"];
+        for name in names.into_iter().chain(more).chain(gateways) {
             assert_eq!(name.parse::<Scenario>().unwrap().to_string(), name);
         }
         let wrong = ["", "fan_out", "fan_out:0", "fan_out:65", "fan_in:x", "direct:2", "One_to_one"];

@@ -159,6 +159,28 @@ fn who_is_interrupted_ends_at_once() {
     assert!(Duration::from_nanos(clock::now() - start) < Duration::from_millis(1300));
 }
 
+/// When the time is over, whole rounds count, and who has none says so.
+#[test]
+fn who_has_no_time_left_says_so_and_keeps_what_was_measured() {
+    let (contenders, scenarios) =
+        ([named("base-tcp"), named("base-memory")], [Scenario::OneToOne, Scenario::Local(1)]);
+    let plan = Plan { rounds: 1_000_000, within: Some(5.0), ..plan(&contenders, &scenarios) };
+    let start = clock::now();
+    let rows = run(&plan);
+    assert!(clock::now() - start < 60_000_000_000);
+    lossless(&rows[0]);
+    assert!(rows[1].rounds.as_ref().unwrap_err().contains("inside of a process"));
+    assert_eq!(rows[3].rounds.as_ref().unwrap_err(), "the time was over");
+}
+
+/// What gateways do, by ours, by Python's, and without one.
+#[test]
+#[ignore = "needs mosquitto: tests/run"]
+fn every_gateway_runs_all_that_it_offers() {
+    let scenarios = ["to_mqtt", "from_mqtt", "to_tcp", "from_tcp"].map(|name| name.parse().unwrap());
+    run(&plan(&Contender::all(), &scenarios)).iter().for_each(lossless_or_not_offered);
+}
+
 #[test]
 fn a_contender_that_cannot_run_says_so() {
     let plan = Plan { pin: vec![9999], ..plan(&[named("base-tcp")], &[Scenario::OneToOne]) };

@@ -75,6 +75,16 @@ def need(program, package):
     return path or fail(f"there is no {program} here: install it (Debian: apt-get install {package})")
 
 
+def peers(no_install):
+    """Installs those that this machine can have, or only looks; the cargo features that they need to be measured."""
+    # What is missing is said on standard error.
+    command = [ROOT / "perf-scripts" / "lib" / "install-peers", *(["--check"] if no_install else [])]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if told.returncode:
+        fail("perf-scripts/lib/install-peers failed")
+    return told.stdout.strip()
+
+
 def build(package, name, *options):
     """Builds a program, optimised; its path."""
     say(f"building {name}")

@@ -32,12 +32,12 @@ fn python() -> Result<Command, BenchError> {
 }
 
 /// The Python whose package it is: beside its backplane.
-fn interpreter() -> Result<String, BenchError> {
+pub(super) fn interpreter() -> Result<String, BenchError> {
     let backplane = peer::program("backplane", "pip install python-banyan into target/peers/venv")?;
     Ok(Path::new(&backplane).with_file_name("python3").to_string_lossy().into_owned())
 }
 
-fn middle(_place: &Place) -> Result<Middle, BenchError> {
+pub(super) fn middle(_place: &Place) -> Result<Middle, BenchError> {
     let ports = vec![free_port()?, free_port()?];
     let [publishers, subscribers] = [&ports[0], &ports[1]].map(u16::to_string);
     let python = interpreter()?;

@@ -13,7 +13,7 @@ use super::{
 use crate::BenchError;
 use crate::role::{Publishing, Subscribing};
 use crate::scenario::Scenario;
-use multiplane_bus::{Engine, measuring};
+use multiplane_bus::measuring;
 use zmq::{Context, DONTWAIT, PollItem, SNDMORE, Socket, SocketType};
 
 const HIGH_WATER_MARK: i32 = 10_000;
@@ -54,7 +54,7 @@ pub(crate) static NATIVE: System = System {
         Scenario::Direct => Err("the backplane is a process between; use libzmq-direct"),
         _ => Ok(()),
     },
-    parts: Parts::Processes { middle: Some(|_| multiplane::backplane(Engine::Native)), publish, subscribe },
+    parts: Parts::Processes { middle: Some(multiplane::backplane), publish, subscribe },
     ..PROXY
 };
 

@@ -24,7 +24,7 @@ const CONNECT: u8 = 0x10;
 const PUBLISH: u8 = 0x30;
 const SUBSCRIBE: u8 = 0x82;
 
-fn middle(_place: &Place) -> Result<Middle, BenchError> {
+pub(super) fn middle(_place: &Place) -> Result<Middle, BenchError> {
     let program = peer::program("mosquitto", "apt-get install mosquitto")?;
     let port = free_port()?;
     // It takes most options from a file only. As another user it would outlive us, for that forgets whose end is its own.
@@ -39,7 +39,7 @@ fn middle(_place: &Place) -> Result<Middle, BenchError> {
     middle
 }
 
-struct Mqtt;
+pub(super) struct Mqtt;
 
 fn text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&(text.len() as u16).to_be_bytes());

@@ -13,7 +13,7 @@ use crate::role::{Publishing, Subscribing};
 use crate::scenario::Scenario;
 use multiplane_bus::{
     Backplane, BackplaneBuilder, BackplaneId, Bus, Engine, HandlerError, OnSlow, Outbox, Publisher, Route,
-    RoutingSpec,
+    RoutingSpec, Wait,
 };
 use std::sync::mpsc;
 use std::time::Duration;
@@ -21,20 +21,50 @@ use std::time::Duration;
 const NAME: &str = "bench";
 const READY: Duration = Duration::from_secs(10);
 
+/// How components and backplane are made.
+#[derive(Clone, Copy)]
+struct Kind {
+    engine: Engine,
+    /// Whether a backplane offers its shortcut to a Unix socket.
+    unix: bool,
+    /// How components wait.
+    wait: Wait,
+}
+
+const PLAIN: Kind = Kind { engine: Engine::Native, unix: true, wait: Wait::Block };
+const BY_TCP: Kind = Kind { unix: false, ..PLAIN };
+const SPINNING: Kind = Kind { wait: Wait::Spin { before_block: Duration::from_micros(50) }, ..PLAIN };
+const BY_LIBZMQ: Kind = Kind { engine: Engine::Libzmq, ..PLAIN };
+
 pub(crate) static NATIVE: System = System {
     name: "multiplane-native",
     lossless: Lossless::BackPressure,
     check: |_| Ok(()),
-    parts: Parts::Processes { middle: Some(|_| backplane(Engine::Native)), publish, subscribe },
+    parts: Parts::Processes { middle: Some(|_| PLAIN.backplane()), publish, subscribe },
 };
 
 /// As [`NATIVE`], without the shortcut to a Unix socket.
 pub(crate) static TCP: System = System {
     name: "multiplane-native-tcp",
     parts: Parts::Processes {
-        middle: Some(|_| start_backplane(builder(Engine::Native).unix_shortcut(false))),
-        publish: |place, role| publish_on(Engine::Native, false, place, role),
+        middle: Some(|_| BY_TCP.backplane()),
+        publish: |place, role| BY_TCP.publish(place, role),
         subscribe,
+    },
+    ..NATIVE
+};
+
+/// As [`NATIVE`], but components look again and again for a while before they sleep. A backplane has no such choice.
+pub(crate) static SPIN: System = System {
+    name: "multiplane-native-spin",
+    check: |scenario| match scenario {
+        Scenario::OneToOne | Scenario::PingPong => Ok(()),
+        _ => Err("spinning is for one peer that answers at once: it is measured in one_to_one and ping_pong"),
+    },
+    parts: Parts::Processes {
+        middle: Some(|_| SPINNING.backplane()),
+        publish: |place, role| SPINNING.publish(place, role),
+        subscribe: |place, role| SPINNING.subscribe(place, role),
     },
     ..NATIVE
 };
@@ -43,9 +73,9 @@ pub(crate) static LIBZMQ: System = System {
     name: "multiplane-libzmq",
     check,
     parts: Parts::Processes {
-        middle: Some(|_| backplane(Engine::Libzmq)),
-        publish: |place, role| publish_on(Engine::Libzmq, false, place, role),
-        subscribe: |place, role| subscribe_on(Engine::Libzmq, place, role),
+        middle: Some(|_| BY_LIBZMQ.backplane()),
+        publish: |place, role| BY_LIBZMQ.publish(place, role),
+        subscribe: |place, role| BY_LIBZMQ.subscribe(place, role),
     },
     ..NATIVE
 };
@@ -65,74 +95,98 @@ fn check(scenario: Scenario) -> Result<(), &'static str> {
     }
 }
 
-/// It holds publishers back rather than lose a message.
-fn builder(engine: Engine) -> BackplaneBuilder {
-    Backplane::builder(NAME).publisher_port(0).subscriber_port(0).on_slow(OnSlow::Block).engine(engine)
+/// A native backplane in a process of its own.
+pub(super) fn backplane(_: &Place) -> Result<Middle, BenchError> {
+    PLAIN.backplane()
 }
 
-/// A backplane in a process of its own.
-pub(super) fn backplane(engine: Engine) -> Result<Middle, BenchError> {
-    start_backplane(builder(engine))
+/// A component of ours that publishes by a backplane.
+pub(super) fn talker(place: &Place) -> Result<impl Sender, BenchError> {
+    PLAIN.talker(place)
 }
 
-fn start_backplane(builder: BackplaneBuilder) -> Result<Middle, BenchError> {
-    let started = builder.start();
-    let backplane = started.map_err(BenchError::doing("starting the backplane"))?;
-    Ok(Middle::here(vec![backplane.publisher_port(), backplane.subscriber_port()], backplane))
+/// A component of ours that receives.
+pub(super) fn hearer(place: &Place) -> Result<impl Receiver, BenchError> {
+    PLAIN.hearer(place, false)
 }
 
 fn publish(place: &Place, role: Publishing) -> Result<(), BenchError> {
-    publish_on(Engine::Native, true, place, role)
-}
-
-/// A component that only publishes. `unix`: whether a backplane that it hosts offers the shortcut.
-fn publish_on(engine: Engine, unix: bool, place: &Place, role: Publishing) -> Result<(), BenchError> {
-    let (bus, ports) = if place.has_middle() {
-        (start(engine, [Route::new(NAME, &place.host).publisher_port(place.port(0)?)])?, Vec::new())
-    } else {
-        let started =
-            Bus::builder(NAME).host(builder(engine).unix_shortcut(unix)).start_deadline(READY).start();
-        let bus = started.map_err(BenchError::doing("hosting a backplane"))?;
-        let ports = bus.hosted(NAME).map(|here| vec![here.publisher_port(), here.subscriber_port()]);
-        (bus, ports.unwrap_or_default())
-    };
-    let publisher = bus.publisher(NAME).map_err(BenchError::doing("publishing"))?;
-    role.run(ports, Talker { publisher, _bus: bus })
+    PLAIN.publish(place, role)
 }
 
 fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
-    subscribe_on(Engine::Native, place, role)
+    PLAIN.subscribe(place, role)
 }
 
-/// A component that receives, and in ping-pong also publishes.
-fn subscribe_on(engine: Engine, place: &Place, role: Subscribing) -> Result<(), BenchError> {
-    let first = role.first();
-    let hears = place.hears(first);
-    let (named, further) = hears.split_at(1);
-    let routes = place.ports.chunks_exact(2).enumerate().map(|(nth, ports)| {
-        let name = if nth == 0 { NAME.to_owned() } else { format!("idle{nth}") };
-        let route = Route::new(name, &place.host).subscriber_port(ports[1]).topics(named);
-        if place.answers() { route.publisher_port(ports[0]) } else { route }
-    });
-    let bus = start(engine, routes)?;
-    // A routing specification has no room for a hundred thousand.
-    for topic in further {
-        bus.subscribe(NAME, topic).map_err(BenchError::doing("subscribing"))?;
+impl Kind {
+    /// It holds publishers back rather than lose a message.
+    fn builder(self) -> BackplaneBuilder {
+        let builder = Backplane::builder(NAME).publisher_port(0).subscriber_port(0).on_slow(OnSlow::Block);
+        builder.engine(self.engine).unix_shortcut(self.unix)
     }
-    role.run(Vec::new(), Hearer { bus, says: place.says(first) })
-}
 
-fn start(engine: Engine, routes: impl IntoIterator<Item = Route>) -> Result<Bus, BenchError> {
-    let spec = RoutingSpec::builder();
-    let routing = routes.into_iter().fold(spec, |spec, route| spec.backplane(route)).build();
-    let routing = routing.map_err(BenchError::doing("writing a routing specification"))?;
-    let started = Bus::builder(NAME).routing(routing).engine(engine).start_deadline(READY).start();
-    started.map_err(BenchError::doing("starting a component"))
+    /// A backplane in a process of its own.
+    fn backplane(self) -> Result<Middle, BenchError> {
+        let backplane = self.builder().start().map_err(BenchError::doing("starting the backplane"))?;
+        Ok(Middle::here(vec![backplane.publisher_port(), backplane.subscriber_port()], backplane))
+    }
+
+    /// A component that only publishes; without a middle it hosts the backplane.
+    fn publish(self, place: &Place, role: Publishing) -> Result<(), BenchError> {
+        if place.has_middle() {
+            return role.run(Vec::new(), self.talker(place)?);
+        }
+        let started = Bus::builder(NAME).host(self.builder()).wait(self.wait).start_deadline(READY).start();
+        let bus = started.map_err(BenchError::doing("hosting a backplane"))?;
+        let ports = bus.hosted(NAME).map(|here| vec![here.publisher_port(), here.subscriber_port()]);
+        role.run(ports.unwrap_or_default(), Talker::new(bus)?)
+    }
+
+    fn talker(self, place: &Place) -> Result<Talker, BenchError> {
+        Talker::new(self.start([Route::new(NAME, &place.host).publisher_port(place.port(0)?)])?)
+    }
+
+    /// A component that receives, and in ping-pong also publishes.
+    fn subscribe(self, place: &Place, role: Subscribing) -> Result<(), BenchError> {
+        let hearer = self.hearer(place, role.first())?;
+        role.run(Vec::new(), hearer)
+    }
+
+    fn hearer(self, place: &Place, first: bool) -> Result<Hearer, BenchError> {
+        let hears = place.hears(first);
+        let (named, further) = hears.split_at(1);
+        let routes = place.ports.chunks_exact(2).enumerate().map(|(nth, ports)| {
+            let name = if nth == 0 { NAME.to_owned() } else { format!("idle{nth}") };
+            let route = Route::new(name, &place.host).subscriber_port(ports[1]).topics(named);
+            if place.answers() { route.publisher_port(ports[0]) } else { route }
+        });
+        let bus = self.start(routes)?;
+        // A routing specification has no room for a hundred thousand.
+        for topic in further {
+            bus.subscribe(NAME, topic).map_err(BenchError::doing("subscribing"))?;
+        }
+        Ok(Hearer { bus, says: place.says(first) })
+    }
+
+    fn start(self, routes: impl IntoIterator<Item = Route>) -> Result<Bus, BenchError> {
+        let spec = RoutingSpec::builder();
+        let routing = routes.into_iter().fold(spec, |spec, route| spec.backplane(route)).build();
+        let routing = routing.map_err(BenchError::doing("writing a routing specification"))?;
+        let bus = Bus::builder(NAME).routing(routing).engine(self.engine).wait(self.wait);
+        bus.start_deadline(READY).start().map_err(BenchError::doing("starting a component"))
+    }
 }
 
 struct Talker {
     publisher: Publisher,
     _bus: Bus,
+}
+
+impl Talker {
+    fn new(bus: Bus) -> Result<Self, BenchError> {
+        let publisher = bus.publisher(NAME).map_err(BenchError::doing("publishing"))?;
+        Ok(Talker { publisher, _bus: bus })
+    }
 }
 
 impl Sender for Talker {

@@ -2,7 +2,7 @@
 
 use super::Contender;
 use crate::BenchError;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Way, World};
 use serde::{Deserialize, Serialize};
 
 /// The topic that is measured: 11 bytes, as in the tables of others.
@@ -58,6 +58,9 @@ impl Place {
     pub fn hears(&self, first: bool) -> Vec<String> {
         match self.scenario {
             Scenario::ManyTopics(n) => (0..n as usize).map(topic).collect(),
+            Scenario::Gateway(World::Mqtt, Way::To) => vec!["from_banyan".to_owned()],
+            Scenario::Gateway(World::Mqtt, Way::From) => vec!["from_mqtt".to_owned()],
+            Scenario::Gateway(World::Tcp, _) => vec!["from_pico".to_owned()],
             _ if first => vec![BACK.to_owned()],
             _ => vec![TOPIC.to_owned()],
         }
@@ -77,6 +80,10 @@ impl Place {
                 let spread = SPREAD.min(n as usize);
                 (0..spread).map(|nth| topic(nth * n as usize / spread)).collect()
             }
+            // Between gateways they are the defaults of Python Banyan's.
+            Scenario::Gateway(World::Mqtt, Way::To) => vec!["to_mqtt".to_owned()],
+            Scenario::Gateway(World::Mqtt, Way::From) => vec!["mqtt_network".to_owned()],
+            Scenario::Gateway(World::Tcp, _) => vec!["figura".to_owned()],
             _ => vec![TOPIC.to_owned()],
         }
     }

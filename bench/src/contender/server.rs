@@ -19,7 +19,7 @@ const STARTING: &str = "starting a server";
 pub struct Middle {
     /// Its ports; which is which, its contender knows.
     pub ports: Vec<u16>,
-    alive: Alive,
+    alive: Vec<Alive>,
 }
 
 enum Alive {
@@ -30,7 +30,7 @@ enum Alive {
 impl Middle {
     /// In this process, for as long as `alive` is.
     pub(crate) fn here(ports: Vec<u16>, alive: impl Any) -> Self {
-        Middle { ports, alive: Alive::Here(Box::new(alive)) }
+        Middle { ports, alive: vec![Alive::Here(Box::new(alive))] }
     }
 
     /// A program, started here and ended with this process, whatever ends that; ready when it accepts connections on
@@ -60,12 +60,26 @@ impl Middle {
             }
             thread::park_timeout(LOOK);
         }
-        Ok(Middle { ports, alive: Alive::Server(child) })
+        Ok(Middle { ports, alive: vec![Alive::Server(child)] })
+    }
+
+    /// With another one behind it, which ends first.
+    pub(crate) fn and(mut self, other: Middle) -> Self {
+        let Middle { ports, alive } = other;
+        self.ports.extend(ports);
+        self.alive.splice(..0, alive);
+        self
     }
 
     /// Processor time that it has used outside of this process, in nanoseconds.
     pub(crate) fn cpu(&self) -> u64 {
-        let Alive::Server(child) = &self.alive else { return 0 };
+        self.alive.iter().map(Alive::cpu).sum()
+    }
+}
+
+impl Alive {
+    fn cpu(&self) -> u64 {
+        let Alive::Server(child) = self else { return 0 };
         let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
         // The name before may hold anything, but nothing behind it holds a bracket. Then come state, and user and
         // system time as the eleventh and twelfth field after it.
@@ -75,9 +89,9 @@ impl Middle {
     }
 }
 
-impl Drop for Middle {
+impl Drop for Alive {
     fn drop(&mut self) {
-        if let Alive::Server(child) = &mut self.alive {
+        if let Alive::Server(child) = self {
             let _ = child.kill();
             let _ = child.wait();
         }

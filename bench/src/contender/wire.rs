@@ -38,40 +38,39 @@ pub(super) struct Unit<'a> {
 }
 
 pub(super) fn publish<W: Wire>(place: &Place, role: Publishing) -> Result<(), BenchError> {
-    role.run(Vec::new(), Writer::<W>::connect(place)?)
+    role.run(Vec::new(), Writer::<W>::connect(place.port(0)?)?)
 }
 
 pub(super) fn subscribe<W: Wire>(place: &Place, role: Subscribing) -> Result<(), BenchError> {
-    let first = role.first();
-    let answers = place.answers().then(|| Writer::<W>::connect(place)).transpose()?;
-    let mut stream = connect(place)?;
-    let mut out = Vec::new();
-    W::open(&mut out, false);
-    place.hears(first).iter().for_each(|topic| W::subscribe(&mut out, topic));
-    let told = stream.write_all(&out).and_then(|()| stream.set_read_timeout(Some(LOOK)));
-    told.map_err(BenchError::doing("subscribing"))?;
-    role.run(Vec::new(), Reader { stream, answers, says: place.says(first) })
+    let (first, port) = (role.first(), place.port(0)?);
+    let answers = place.answers().then(|| Writer::<W>::connect(port)).transpose()?;
+    let reader = Reader::<W>::connect(port, &place.hears(first))?;
+    role.run(Vec::new(), Reader { answers, says: place.says(first), ..reader })
 }
 
-fn connect(place: &Place) -> Result<TcpStream, BenchError> {
-    let connected = TcpStream::connect(("127.0.0.1", place.port(0)?)).and_then(|stream| {
+fn connect(port: u16) -> Result<TcpStream, BenchError> {
+    let connected = TcpStream::connect(("127.0.0.1", port)).and_then(|stream| {
         stream.set_nodelay(true)?;
         Ok(stream)
     });
     connected.map_err(BenchError::doing("connecting"))
 }
 
-struct Writer<W> {
+pub(super) struct Writer<W> {
     stream: TcpStream,
     buffer: Vec<u8>,
     wire: PhantomData<W>,
 }
 
 impl<W: Wire> Writer<W> {
-    fn connect(place: &Place) -> Result<Self, BenchError> {
+    pub(super) fn connect(port: u16) -> Result<Self, BenchError> {
+        Self::over(connect(port)?)
+    }
+
+    pub(super) fn over(stream: TcpStream) -> Result<Self, BenchError> {
         let mut buffer = Vec::with_capacity(2 * BATCH);
         W::open(&mut buffer, true);
-        let mut writer = Writer { stream: connect(place)?, buffer, wire: PhantomData };
+        let mut writer = Writer { stream, buffer, wire: PhantomData };
         writer.flush()?;
         Ok(writer)
     }
@@ -93,10 +92,25 @@ impl<W: Wire> Sender for Writer<W> {
     }
 }
 
-struct Reader<W> {
+pub(super) struct Reader<W> {
     stream: TcpStream,
     answers: Option<Writer<W>>,
     says: &'static str,
+}
+
+impl<W: Wire> Reader<W> {
+    pub(super) fn connect(port: u16, hears: &[String]) -> Result<Self, BenchError> {
+        Self::over(connect(port)?, hears)
+    }
+
+    pub(super) fn over(mut stream: TcpStream, hears: &[String]) -> Result<Self, BenchError> {
+        let mut out = Vec::new();
+        W::open(&mut out, false);
+        hears.iter().for_each(|topic| W::subscribe(&mut out, topic));
+        let told = stream.write_all(&out).and_then(|()| stream.set_read_timeout(Some(LOOK)));
+        told.map_err(BenchError::doing("subscribing"))?;
+        Ok(Reader { stream, answers: None, says: "" })
+    }
 }
 
 impl<W: Wire> Receiver for Reader<W> {

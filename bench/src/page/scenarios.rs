@@ -12,7 +12,7 @@ pub(super) struct Group<'a> {
 }
 
 /// The scenarios in the order of the page: name, title with its number, who talks to whom.
-const KNOWN: [(&str, &str, &str); 8] = [
+const KNOWN: [(&str, &str, &str); 12] = [
     ("one_to_one", "One to one", "one publisher, a backplane, one subscriber"),
     ("direct", "Direct", "one publisher, one subscriber, no process between"),
     ("local", "Local", "within one process; so many subscribers that all get everything"),
@@ -21,6 +21,10 @@ const KNOWN: [(&str, &str, &str); 8] = [
     ("many_backplanes", "Many backplanes", "so many backplanes, of which one is busy"),
     ("many_topics", "Many topics", "so many subscriptions of the subscriber"),
     ("ping_pong", "Ping-pong", "one message at a time, there and back"),
+    ("to_mqtt", "To MQTT", "from the bus through a gateway to a broker's subscriber"),
+    ("from_mqtt", "From MQTT", "through a broker and a gateway onto the bus"),
+    ("to_tcp", "To TCP", "from the bus through a gateway to a device"),
+    ("from_tcp", "From TCP", "from a device through a gateway onto the bus"),
 ];
 
 fn known(family: &str) -> Option<usize> {

@@ -19,5 +19,6 @@ pub fn plan(contenders: &[Contender], scenarios: &[Scenario]) -> Plan {
         rate: None,
         pin: Vec::new(),
         against: None,
+        within: None,
     }
 }

@@ -12,6 +12,7 @@ use multiplane_bench::measure::{Against, Launcher, Plan, Step, measure};
 use multiplane_bench::report::{Origin, hgrm, json_lines, table};
 use multiplane_bench::role;
 use multiplane_bench::scenario::{self, Scenario};
+use serde_json::json;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -36,10 +37,12 @@ pub(crate) struct Args {
     #[command(subcommand)]
     other: Option<Other>,
 
-    /// one_to_one, direct, fan_out:N, fan_in:N, ping_pong, many_backplanes:N, many_topics:N or local:N; repeatable
+    /// one_to_one, direct, fan_out:N, fan_in:N, ping_pong, many_backplanes:N, many_topics:N, local:N, to_mqtt, from_mqtt,
+    /// to_tcp or from_tcp; repeatable
     ///
     /// Of many backplanes one is busy and the others are idle. Many topics are as many subscriptions of the subscriber;
-    /// each message goes to the next of up to a thousand of them. What is local is threads of one process.
+    /// each message goes to the next of up to a thousand of them. What is local is threads of one process. The last
+    /// four have a gateway between.
     #[arg(long, value_name = "NAME", default_value = "one_to_one")]
     scenario: Vec<Scenario>,
 
@@ -79,6 +82,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST[:SUBPORT[:PUBPORT]]", value_parser = against)]
     against: Option<Against>,
 
+    /// End after so long, whatever is left; who had no whole round by then is told
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    within: Option<Duration>,
+
+    /// Measure nothing: say who runs these scenarios, and why others do not, as JSON, a line each
+    #[arg(long, conflicts_with_all = ["json", "hgrm", "against"])]
+    list: bool,
+
     /// Give the results as JSON, a line each: appended to this file, or without one on standard output
     ///
     /// On standard output (also by the name `-`) they stand alone; the table then goes to standard error.
@@ -117,6 +128,9 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     if let Some(Other::Report(args)) = &args.other {
         return bench_report::run(args);
     }
+    if args.list {
+        return list(args);
+    }
     shutdown.watch();
     let program = std::env::current_exe();
     let program = program.map_err(|error| Failure::Failed(format!("cannot find this program: {error}")))?;
@@ -131,6 +145,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         rate: args.rate,
         pin: args.pin,
         against: args.against,
+        within: args.within.map(|within| within.as_secs_f64()),
     };
     if let Some(folder) = &args.hgrm {
         std::fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
@@ -163,6 +178,21 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         true => Err(Failure::Told(1)),
         false => Ok(()),
     }
+}
+
+fn list(Args { scenario, contender, engine, .. }: Args) -> Result<(), Failure> {
+    let named = !contender.is_empty() || !engine.is_empty();
+    let contenders = if named { contenders(contender, &engine, false)? } else { Contender::all() };
+    let mut out = io::stdout().lock();
+    for scenario in scenario {
+        for &contender in &contenders {
+            let why_not = contender.check(scenario).err().map(|error| error.to_string());
+            let line =
+                json!({ "scenario": scenario.to_string(), "contender": contender.name(), "error": why_not });
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn play(args: &RoleArgs) -> Result<(), Failure> {
