@@ -251,6 +251,11 @@ impl Client {
         }
     }
 
+    /// How many bytes there are to send.
+    pub(crate) fn gathered(&self) -> usize {
+        self.out.len()
+    }
+
     /// The bytes to send.
     pub(crate) fn take_out(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)

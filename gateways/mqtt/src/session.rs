@@ -13,6 +13,8 @@ const OUTGOING: Bounds = Bounds { bytes: 256 * 1024 };
 /// Read at once, and so often in one turn: the bus waits meanwhile.
 const CHUNK: usize = 16 * 1024;
 const CHUNKS: usize = 16;
+/// Messages are gathered up to so many bytes, to be written together.
+const PIECE: usize = 16 * 1024;
 
 /// A connection with its protocol, and what is on its way.
 pub(crate) struct Session {
@@ -20,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) readable: bool,
     stream: Transport,
     outgoing: Outgoing,
+    /// Messages of quality 0 among the bytes that the client has gathered.
+    gathered: u32,
     /// Sent with quality 1, and not acknowledged yet.
     in_flight: VecDeque<(u16, Message)>,
     chunk: Box<[u8]>,
@@ -31,17 +35,15 @@ pub(crate) type Over = String;
 impl Session {
     pub(crate) fn new(client: Client, stream: Transport) -> Self {
         let (outgoing, in_flight) = (Outgoing::new(OUTGOING), VecDeque::new());
-        let mut session =
-            Self { client, readable: true, stream, outgoing, in_flight, chunk: vec![0; CHUNK].into() };
-        session.queue(0);
-        session
+        let chunk = vec![0; CHUNK].into();
+        Self { client, readable: true, stream, outgoing, gathered: 0, in_flight, chunk }
     }
 
     /// Queues what the protocol wants to say.
-    fn queue(&mut self, messages: u32) {
+    fn queue(&mut self) {
         let bytes = self.client.take_out();
         if !bytes.is_empty() {
-            self.outgoing.push(Bytes::from(bytes), messages);
+            self.outgoing.push(Bytes::from(bytes), std::mem::take(&mut self.gathered));
         }
     }
 
@@ -52,7 +54,6 @@ impl Session {
                 Ok(0) => return Err("the broker hung up".to_owned()),
                 Ok(length) => {
                     self.client.feed(&self.chunk[..length], now);
-                    self.queue(0);
                     let mut over = None;
                     for news in self.client.take_news() {
                         match news {
@@ -77,19 +78,21 @@ impl Session {
 
     /// Whether another message may be published.
     pub(crate) fn has_room(&self, qos: u8) -> bool {
-        self.client.accepted() && self.outgoing.has_room(0) && (qos == 0 || self.client.has_window())
+        self.client.accepted()
+            && self.outgoing.has_room(self.client.gathered())
+            && (qos == 0 || self.client.has_window())
     }
 
     /// Publishes; `Err` where this message cannot be, with the reason if it is not just its size.
     pub(crate) fn publish(&mut self, message: Message, qos: u8, now: Instant) -> Result<(), Option<String>> {
         match self.client.publish(&message, qos, now) {
-            Published::Sent(None) => self.queue(1),
-            Published::Sent(Some(id)) => {
-                self.queue(0);
-                self.in_flight.push_back((id, message));
-            }
+            Published::Sent(None) => self.gathered += 1,
+            Published::Sent(Some(id)) => self.in_flight.push_back((id, message)),
             Published::TooLarge => return Err(None),
             Published::Refused(why) => return Err(Some(why)),
+        }
+        if self.client.gathered() >= PIECE {
+            self.queue();
         }
         Ok(())
     }
@@ -103,14 +106,13 @@ impl Session {
     /// The bus has a message of the broker for good.
     pub(crate) fn acknowledge(&mut self, id: u16, now: Instant) {
         self.client.acknowledge(id, now);
-        self.queue(0);
     }
 
     /// Sends what the broker takes now, and asks whether it is there when it is time to; how many messages of quality 0
     /// have gone whole.
     pub(crate) fn flush(&mut self, now: Instant, reads: bool) -> Result<u64, Over> {
         self.client.tick(now, reads);
-        self.queue(0);
+        self.queue();
         for news in self.client.take_news() {
             if let News::Over(why) = news {
                 return Err(why);
@@ -125,16 +127,17 @@ impl Session {
 
     pub(crate) fn disconnect(&mut self, now: Instant) {
         self.client.disconnect(now);
-        self.queue(0);
+        self.queue();
     }
 
     /// Whether nothing is on its way to the broker.
     pub(crate) fn is_settled(&self) -> bool {
-        self.outgoing.is_empty() && self.in_flight.is_empty()
+        self.outgoing.is_empty() && self.client.gathered() == 0 && self.in_flight.is_empty()
     }
 
     /// Ends: messages of quality 0 that are lost with it, and those of quality 1 that have to be sent again.
     pub(crate) fn end(self) -> (u64, impl DoubleEndedIterator<Item = Message>) {
-        (self.outgoing.messages(), self.in_flight.into_iter().map(|(_, message)| message))
+        let unsent = self.outgoing.messages() + u64::from(self.gathered);
+        (unsent, self.in_flight.into_iter().map(|(_, message)| message))
     }
 }

@@ -4,6 +4,7 @@ use crate::config::{Config, Device, Place};
 use crate::connection::{Connection, Desk, End, Reading};
 use crate::report::{Event, Report, Stats};
 use crate::translate::to_device;
+use bytes::Bytes;
 use mio::{Interest, Registry, Token};
 use multiplane_bridge::dialer::Dialled;
 use multiplane_bridge::{Accept, Dialer, ListenError, Listener, Running, Setup, Turn, Work, spawn};
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Messages forwarded to one place in one turn: the others wait meanwhile.
 const BATCH: usize = 1024;
+/// Messages are gathered up to so many bytes, to be written together.
+const PIECE: usize = 16 * 1024;
 /// A publish queue tells nobody when it has room again.
 const RETRY: Duration = Duration::from_millis(2);
 
@@ -73,6 +76,38 @@ impl Source {
         match self {
             Source::Dialer { dialer, .. } => dialer.due(),
             Source::Listener { listener } => listener.due(),
+        }
+    }
+}
+
+/// Messages that are written together.
+#[derive(Default)]
+struct Piece {
+    frames: Vec<u8>,
+    messages: u32,
+}
+
+impl Piece {
+    fn queue(self, connections: &mut [Connection], desk: &mut Desk, now: Instant) {
+        let (frames, messages) = (Bytes::from(self.frames), self.messages);
+        if messages == 0 {
+            return;
+        }
+        for connection in connections {
+            if connection.outgoing.has_room(0) {
+                connection.outgoing.push(frames.clone(), messages);
+                continue;
+            }
+            desk.stats.slow += u64::from(messages);
+            let device = &connection.name;
+            desk.complaints.slow.complain(now, |before| {
+                tracing::warn!(
+                    device,
+                    messages,
+                    before,
+                    "dropped messages for a device that takes too little"
+                );
+            });
         }
     }
 }
@@ -327,53 +362,49 @@ impl Station {
     /// Queues what the bus has for the devices; false when the bus has ended.
     fn forward(&mut self, desk: &mut Desk, now: Instant, agenda: &mut Agenda) -> bool {
         let Some(inbox) = &self.inbox else { return true };
-        for _ in 0..BATCH {
+        let mut piece = Piece::default();
+        let mut left = BATCH;
+        let ended = loop {
             // Found empty it wakes us again; nobody there to take anything, it keeps the newest.
-            if !self.connections.iter().any(|connection| connection.outgoing.has_room(0)) {
-                return true;
+            if !self.connections.iter().any(|connection| connection.outgoing.has_room(piece.frames.len())) {
+                break false;
             }
+            if left == 0 {
+                agenda.again = true;
+                break false;
+            }
+            left -= 1;
             let message = match inbox.try_recv() {
                 Ok(message) => message,
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => break false,
+                Err(TryRecvError::Disconnected) => break true,
             };
             // What came from here does not go back.
             if message.topic() == self.topic {
                 continue;
             }
-            match to_device(desk.config.width, message.payload_bytes()) {
-                Ok(frame) => {
-                    for connection in &mut self.connections {
-                        if desk.config.trace_frames {
-                            let (device, payload) = (connection.name.as_str(), &message.payload_bytes()[..]);
-                            (desk.tell)(&Event::Frame { device, came: false, payload });
-                        }
-                        if connection.outgoing.has_room(0) {
-                            connection.outgoing.push(frame.clone(), 1);
-                            continue;
-                        }
-                        desk.stats.slow += 1;
-                        let device = &connection.name;
-                        desk.complaints.slow.complain(now, |before| {
-                            tracing::warn!(
-                                device,
-                                before,
-                                "dropped a message for a device that takes too little"
-                            );
-                        });
-                    }
-                }
-                Err(error) => {
-                    desk.stats.oversize += 1;
-                    let topic = message.topic();
-                    desk.complaints.oversize.complain(now, |before| {
-                        tracing::warn!(topic, %error, before, "dropped a message for devices");
-                    });
+            let payload = message.payload_bytes();
+            if let Err(error) = to_device(desk.config.width, payload, &mut piece.frames) {
+                desk.stats.oversize += 1;
+                let topic = message.topic();
+                desk.complaints.oversize.complain(now, |before| {
+                    tracing::warn!(topic, %error, before, "dropped a message for devices");
+                });
+                continue;
+            }
+            piece.messages += 1;
+            if desk.config.trace_frames {
+                for connection in &self.connections {
+                    let (device, payload) = (connection.name.as_str(), &payload[..]);
+                    (desk.tell)(&Event::Frame { device, came: false, payload });
                 }
             }
-        }
-        agenda.again = true;
-        true
+            if piece.frames.len() >= PIECE {
+                std::mem::take(&mut piece).queue(&mut self.connections, desk, now);
+            }
+        };
+        piece.queue(&mut self.connections, desk, now);
+        !ended
     }
 
     fn flush(&mut self, desk: &mut Desk, now: Instant, agenda: &mut Agenda) {

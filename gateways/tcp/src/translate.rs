@@ -1,19 +1,10 @@
 //! Messages to bytes and back, without a socket.
 
-use bytes::Bytes;
 use multiplane_codec::framing::FramingError;
-use multiplane_codec::framing::length_prefix::{Decoder, Width, encode};
+/// Appends a payload, with its length in front.
+pub(crate) use multiplane_codec::framing::length_prefix::encode as to_device;
+use multiplane_codec::framing::length_prefix::{Decoder, Width};
 use std::time::{Duration, Instant};
-
-/// The bytes that carry `payload` to a device.
-///
-/// # Errors
-/// [`FramingError::TooLongToSend`].
-pub(crate) fn to_device(width: Width, payload: &[u8]) -> Result<Bytes, FramingError> {
-    let mut frame = Vec::with_capacity(width as usize + payload.len());
-    encode(width, payload, &mut frame)?;
-    Ok(frame.into())
-}
 
 /// What arrives from a device: payloads out of a stream that was cut anywhere.
 #[derive(Debug)]
@@ -63,16 +54,19 @@ mod tests {
             (Width::Four, b"x", b"\0\0\0\x01x"),
             (Width::Four, b"", b"\0\0\0\0"),
         ];
+        let sent = |width, payload: &[u8]| {
+            let mut frames = b"before".to_vec();
+            let done = to_device(width, payload, &mut frames);
+            (done, frames.split_off(6))
+        };
         for (width, payload, expected) in table {
-            assert_eq!(to_device(width, payload).unwrap(), expected, "{width:?} {payload:?}");
+            assert_eq!(sent(width, payload), (Ok(()), expected.to_vec()), "{width:?} {payload:?}");
         }
         let long = vec![7; 256];
-        assert_eq!(to_device(Width::One, &long[..255]).unwrap().len(), 256);
-        assert_eq!(
-            to_device(Width::One, &long),
-            Err(FramingError::TooLongToSend { length: 256, limit: 255 })
-        );
-        assert_eq!(to_device(Width::Two, &long).unwrap()[..3], [1, 0, 7]);
+        assert_eq!(sent(Width::One, &long[..255]).1.len(), 256);
+        let refused = FramingError::TooLongToSend { length: 256, limit: 255 };
+        assert_eq!(sent(Width::One, &long), (Err(refused), Vec::new()));
+        assert_eq!(sent(Width::Two, &long).1[..3], [1, 0, 7]);
     }
 
     #[test]
