@@ -91,6 +91,7 @@ static GATEWAYS: &[&System] = &[
     &gateway::clients::MOSQUITTO,
     &gateway::BROKER,
     &gateway::STREAM,
+    &gateway::browser::WEBSOCKETS,
 ];
 
 /// Ends without a middle of their own: for a backplane that runs already.

@@ -20,7 +20,7 @@ const MOST_TOPICS: u32 = 100_000;
 
 /// What there is, as it is written.
 pub const NAMES: &str = "one_to_one, direct, fan_out:N, fan_in:N, ping_pong, many_backplanes:N, many_topics:N, local:N, \
-     to_mqtt, from_mqtt, to_tcp or from_tcp";
+     to_mqtt, from_mqtt, to_tcp, from_tcp, to_websocket or from_websocket";
 
 /// Who talks to whom. Each party is a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,8 @@ pub enum World {
     Mqtt,
     /// A device that is a TCP server, with MessagePack behind a length of one byte.
     Tcp,
+    /// A web client, with JSON.
+    WebSocket,
 }
 
 /// Which way messages go.
@@ -102,6 +104,8 @@ impl fmt::Display for Scenario {
             Scenario::Gateway(World::Mqtt, Way::From) => f.write_str("from_mqtt"),
             Scenario::Gateway(World::Tcp, Way::To) => f.write_str("to_tcp"),
             Scenario::Gateway(World::Tcp, Way::From) => f.write_str("from_tcp"),
+            Scenario::Gateway(World::WebSocket, Way::To) => f.write_str("to_websocket"),
+            Scenario::Gateway(World::WebSocket, Way::From) => f.write_str("from_websocket"),
         }
     }
 }
@@ -120,6 +124,8 @@ impl FromStr for Scenario {
                 "from_mqtt" => Some(Scenario::Gateway(World::Mqtt, Way::From)),
                 "to_tcp" => Some(Scenario::Gateway(World::Tcp, Way::To)),
                 "from_tcp" => Some(Scenario::Gateway(World::Tcp, Way::From)),
+                "to_websocket" => Some(Scenario::Gateway(World::WebSocket, Way::To)),
+                "from_websocket" => Some(Scenario::Gateway(World::WebSocket, Way::From)),
                 _ => None,
             },
             Some(("fan_out", n)) => many(n, MOST).map(Scenario::FanOut),
@@ -159,7 +165,7 @@ mod tests {
     fn names_are_read_as_they_are_written() {
         let names = ["one_to_one", "direct", "fan_out:4", "fan_in:16", "ping_pong"];
         let more = ["many_backplanes:64", "many_topics:100000", "local:4"];
-        let gateways = ["to_mqtt", "from_mqtt", "to_tcp", "from_tcp"];
+        let gateways = ["to_mqtt", "from_mqtt", "to_tcp", "from_tcp", "to_websocket", "from_websocket"];
         for name in names.into_iter().chain(more).chain(gateways) {
             assert_eq!(name.parse::<Scenario>().unwrap().to_string(), name);
         }

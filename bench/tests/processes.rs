@@ -177,7 +177,8 @@ fn who_has_no_time_left_says_so_and_keeps_what_was_measured() {
 #[test]
 #[ignore = "needs mosquitto: tests/run"]
 fn every_gateway_runs_all_that_it_offers() {
-    let scenarios = ["to_mqtt", "from_mqtt", "to_tcp", "from_tcp"].map(|name| name.parse().unwrap());
+    let scenarios = ["to_mqtt", "from_mqtt", "to_tcp", "from_tcp", "to_websocket", "from_websocket"]
+        .map(|name| name.parse().unwrap());
     run(&plan(&Contender::all(), &scenarios)).iter().for_each(lossless_or_not_offered);
 }
 

@@ -5,6 +5,7 @@
 //! defaults of Python Banyan's gateways.
 
 mod body;
+pub(super) mod browser;
 pub(super) mod clients;
 mod device;
 
@@ -79,6 +80,9 @@ pub(super) static STREAM: System = System {
 
 const STARTING: &str = "starting a gateway";
 
+/// Where Python's gateway listens for web clients; it cannot be told another port.
+const PYTHONS_WEB: u16 = 9000;
+
 /// How long a gateway may take to find its device, and then to notice.
 const PATIENCE: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_millis(300);
@@ -125,6 +129,13 @@ fn ours(place: &Place) -> Result<Middle, BenchError> {
             let gateway = start(name, routing, config, |_| ()).map_err(BenchError::doing(STARTING))?;
             Ok(Middle::here([ports, vec![port]].concat(), (gateway, backplane)))
         }
+        World::WebSocket => {
+            use multiplane_websocket::{Config, start};
+            let port = server::free_port()?;
+            let config = Config::new(&port.to_string());
+            let gateway = start(name, routing, config, |_| ()).map_err(BenchError::doing(STARTING))?;
+            Ok(Middle::here([ports, vec![port]].concat(), (gateway, backplane)))
+        }
     }
 }
 
@@ -142,9 +153,10 @@ fn pythons(place: &Place) -> Result<Middle, BenchError> {
             let port = server::free_port()?;
             ("tcp", Middle::here(vec![port], ()), port)
         }
+        World::WebSocket => ("websocket", Middle::here(Vec::new(), ()), PYTHONS_WEB),
     };
     let python = banyan::interpreter()?;
-    let ready = server::free_port()?;
+    let ready = if kind == "websocket" { port } else { server::free_port()? };
     let [ready_text, publishers, subscribers, foreign] =
         [ready, backplane.ports[0], backplane.ports[1], port].map(|port| port.to_string());
     let command = [&python, "-c", SCRIPT, kind, &ready_text, &publishers, &subscribers, &foreign];
@@ -163,6 +175,10 @@ fn publish(place: &Place, role: Publishing) -> Result<(), BenchError> {
         (World::Tcp, Way::From) => {
             role.run(Vec::new(), Writing::new(Form::MessagePack, Sending::listen(foreign)?.0))
         }
+        (World::WebSocket, Way::From) => {
+            let writer = Writer::<browser::Text>::over(browser::connect(foreign)?)?;
+            role.run(Vec::new(), Writing::new(Form::Json, writer))
+        }
     }
 }
 
@@ -179,6 +195,10 @@ fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
             role.run(Vec::new(), Reading(reader))
         }
         (World::Tcp, Way::To) => role.run(Vec::new(), Reading(Receiving::listen(foreign)?)),
+        (World::WebSocket, Way::To) => {
+            let reader = Reader::<browser::Text>::over(browser::connect(foreign)?, &[])?;
+            role.run(Vec::new(), Reading(reader))
+        }
     }
 }
 

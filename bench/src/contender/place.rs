@@ -61,6 +61,7 @@ impl Place {
             Scenario::Gateway(World::Mqtt, Way::To) => vec!["from_banyan".to_owned()],
             Scenario::Gateway(World::Mqtt, Way::From) => vec!["from_mqtt".to_owned()],
             Scenario::Gateway(World::Tcp, _) => vec!["from_pico".to_owned()],
+            Scenario::Gateway(World::WebSocket, _) => vec!["to_web".to_owned()],
             _ if first => vec![BACK.to_owned()],
             _ => vec![TOPIC.to_owned()],
         }
@@ -84,6 +85,7 @@ impl Place {
             Scenario::Gateway(World::Mqtt, Way::To) => vec!["to_mqtt".to_owned()],
             Scenario::Gateway(World::Mqtt, Way::From) => vec!["mqtt_network".to_owned()],
             Scenario::Gateway(World::Tcp, _) => vec!["figura".to_owned()],
+            Scenario::Gateway(World::WebSocket, _) => vec!["from_web".to_owned()],
             _ => vec![TOPIC.to_owned()],
         }
     }

@@ -12,7 +12,7 @@ pub(super) struct Group<'a> {
 }
 
 /// The scenarios in the order of the page: name, title with its number, who talks to whom.
-const KNOWN: [(&str, &str, &str); 12] = [
+const KNOWN: [(&str, &str, &str); 14] = [
     ("one_to_one", "One to one", "one publisher, a backplane, one subscriber"),
     ("direct", "Direct", "one publisher, one subscriber, no process between"),
     ("local", "Local", "within one process; so many subscribers that all get everything"),
@@ -25,6 +25,8 @@ const KNOWN: [(&str, &str, &str); 12] = [
     ("from_mqtt", "From MQTT", "through a broker and a gateway onto the bus"),
     ("to_tcp", "To TCP", "from the bus through a gateway to a device"),
     ("from_tcp", "From TCP", "from a device through a gateway onto the bus"),
+    ("to_websocket", "To WebSocket", "from the bus through a gateway to a web client"),
+    ("from_websocket", "From WebSocket", "from a web client through a gateway onto the bus"),
 ];
 
 fn known(family: &str) -> Option<usize> {

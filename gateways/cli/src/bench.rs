@@ -38,7 +38,7 @@ pub(crate) struct Args {
     other: Option<Other>,
 
     /// one_to_one, direct, fan_out:N, fan_in:N, ping_pong, many_backplanes:N, many_topics:N, local:N, to_mqtt, from_mqtt,
-    /// to_tcp or from_tcp; repeatable
+    /// to_tcp, from_tcp, to_websocket or from_websocket; repeatable
     ///
     /// Of many backplanes one is busy and the others are idle. Many topics are as many subscriptions of the subscriber;
     /// each message goes to the next of up to a thousand of them. What is local is threads of one process. The last
