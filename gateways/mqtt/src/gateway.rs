@@ -384,14 +384,14 @@ impl Gateway {
         self.arrived.is_empty()
     }
 
-    /// Hands what the bus has to the broker, as far as it takes it; whether there may be more.
-    fn forward(&mut self, now: Instant) -> bool {
+    /// Hands what the bus has to the broker, as far as it takes it.
+    fn forward(&mut self, now: Instant) -> Forwarded {
         for _ in 0..BATCH {
-            let Some(session) = &mut self.session else { return false };
+            let Some(session) = &mut self.session else { return Forwarded::All };
             match self.leaving.front() {
-                Some((_, qos)) if !session.has_room(*qos) => return false,
+                Some((_, qos)) if !session.has_room(*qos) => return Forwarded::Full,
                 Some(_) => {
-                    let Some((message, qos)) = self.leaving.pop_front() else { return false };
+                    let Some((message, qos)) = self.leaving.pop_front() else { return Forwarded::All };
                     let (topic, length) = (message.topic.clone(), message.body.len());
                     if let Err(why) = session.publish(message, qos, now) {
                         self.stats.too_large += 1;
@@ -401,12 +401,12 @@ impl Gateway {
                         });
                     }
                 }
-                None if !session.has_room(0) => return false,
+                None if !session.has_room(0) => return Forwarded::Full,
                 None => match self.inbox.as_ref().map(Subscriber::try_recv) {
-                    None | Some(Err(TryRecvError::Empty)) => return false,
+                    None | Some(Err(TryRecvError::Empty)) => return Forwarded::All,
                     Some(Err(TryRecvError::Disconnected)) => {
                         self.bus_ended = true;
-                        return false;
+                        return Forwarded::All;
                     }
                     Some(Ok(message)) => {
                         // What came from here does not go back.
@@ -422,7 +422,7 @@ impl Gateway {
                 },
             }
         }
-        true
+        Forwarded::Enough
     }
 
     /// A message of the bus: its forms on the side of MQTT.
@@ -476,6 +476,17 @@ impl Gateway {
     }
 }
 
+/// Why handing on to the broker stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Forwarded {
+    /// Nothing was left, and whoever brings more wakes us.
+    All,
+    /// The session had no room.
+    Full,
+    /// Others have their turn.
+    Enough,
+}
+
 impl Work for Gateway {
     fn ready(&mut self, _event: &mio::event::Event, _now: Instant) {
         if let Some(session) = &mut self.session {
@@ -487,15 +498,16 @@ impl Work for Gateway {
         self.connect(now);
         let received = self.receive(now);
         let published = self.publish(now);
-        let mut again = self.forward(now);
+        let forwarded = self.forward(now);
+        let mut again = forwarded == Forwarded::Enough;
         let mut over = received.as_ref().err().cloned();
         if let Some(session) = &mut self.session {
             match session.flush(now, published) {
                 Ok(sent) => self.stats.to_mqtt += sent,
                 Err(why) => over = over.or(Some(why)),
             }
-            // There is room again for what stayed in the inbox.
-            again |= session.has_room(1) && self.inbox.as_ref().is_some_and(|inbox| !inbox.is_empty());
+            // There is room again for what stayed in the inbox. Even if nothing did: it wakes us only after it was found empty.
+            again |= forwarded == Forwarded::Full && session.has_room(1);
             // What could not be read before can now.
             again |= published && session.readable;
         }

@@ -62,6 +62,8 @@ struct Station {
     publishers: Vec<Publisher>,
     /// What waits for its devices: the one bounded queue on the way to them, until a connection takes from it.
     inbox: Option<Subscriber>,
+    /// The inbox was not found empty, for there was no room.
+    unfinished: bool,
     connections: Vec<Connection>,
 }
 
@@ -287,7 +289,15 @@ impl Station {
                 Source::Listener { listener }
             }
         };
-        Ok(Self { token, source, topic: device.from, publishers, inbox, connections: Vec::new() })
+        Ok(Self {
+            token,
+            source,
+            topic: device.from,
+            publishers,
+            inbox,
+            unfinished: false,
+            connections: Vec::new(),
+        })
     }
 
     /// Connects to the device, or accepts those that come.
@@ -367,6 +377,7 @@ impl Station {
         let ended = loop {
             // Found empty it wakes us again; nobody there to take anything, it keeps the newest.
             if !self.connections.iter().any(|connection| connection.outgoing.has_room(piece.frames.len())) {
+                self.unfinished = true;
                 break false;
             }
             if left == 0 {
@@ -376,7 +387,10 @@ impl Station {
             left -= 1;
             let message = match inbox.try_recv() {
                 Ok(message) => message,
-                Err(TryRecvError::Empty) => break false,
+                Err(TryRecvError::Empty) => {
+                    self.unfinished = false;
+                    break false;
+                }
                 Err(TryRecvError::Disconnected) => break true,
             };
             // What came from here does not go back.
@@ -415,10 +429,8 @@ impl Station {
                 self.end(n, &end, desk, now);
                 continue;
             }
-            // There is room again for what stayed in the inbox.
-            agenda.again |= waited
-                && connection.outgoing.is_empty()
-                && self.inbox.as_ref().is_some_and(|i| !i.is_empty());
+            // There is room again for what stayed in the inbox. Even if nothing did: it wakes us only after it was found empty.
+            agenda.again |= waited && connection.outgoing.is_empty() && self.unfinished;
             agenda.due.extend(connection.due());
             n += 1;
         }
