@@ -11,8 +11,8 @@ import time
 import scripts
 
 # What a round takes beside offering messages: starting, finding each other, ending; and what each process adds to that.
-OVERHEAD = 0.4
-PER_PROCESS = 0.08
+OVERHEAD = 0.1
+PER_PROCESS = 0.03
 # A run for throughput, and one of half the time for latency.
 RUNS_OF_A_ROUND = 1.5
 SHORTEST = 0.1
@@ -48,7 +48,7 @@ class Cell:
         _, _, parties = scenario.partition(":")
         more = int(parties) if scenario.startswith(("fan_", "many_backplanes")) else 0
         # A gateway, a broker and what is written in Python take their time.
-        more += 12 if scenario.startswith(("to_", "from_")) else 0
+        more += 50 if scenario.startswith(("to_", "from_")) else 0
         self.overhead = OVERHEAD + PER_PROCESS * (3 + more)
 
     def __str__(self):
