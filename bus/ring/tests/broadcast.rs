@@ -6,8 +6,8 @@
 use multiplane_ring::Wait;
 use multiplane_ring::broadcast::{Carried, Nothing, OnLag, Options, Receiver, Refused, Sender, broadcast};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -220,4 +220,44 @@ fn who_reads_much_makes_room_meanwhile() {
     };
     assert_eq!(receiver.take(MANY as usize, see), Ok(MANY as usize));
     assert_eq!(receiver.len(), 1);
+}
+
+/// When it is copied for the first time, it publishes until there is no room.
+struct Flood {
+    number: u64,
+    into: Mutex<Option<Sender<Self>>>,
+}
+
+impl Flood {
+    fn new(number: u64, into: Option<Sender<Self>>) -> Self {
+        Self { number, into: Mutex::new(into) }
+    }
+}
+
+impl Clone for Flood {
+    fn clone(&self) -> Self {
+        if let Some(sender) = self.into.lock().unwrap().take() {
+            (self.number + 1..).find(|&number| sender.try_send(Self::new(number, None)).is_err());
+        }
+        Self::new(self.number, None)
+    }
+}
+
+impl Carried for Flood {}
+
+/// Who reads holds up also what others have had already: one that is lapped meanwhile does not get that again.
+#[test]
+fn who_is_lapped_while_another_reads_gets_nothing_twice() {
+    let sender = broadcast(options(64, OnLag::Skip));
+    let (mut lapped, mut slow) = (sender.attach(), sender.attach());
+    (0..3).for_each(|number| assert!(sender.try_send(Flood::new(number, None)).is_ok()));
+    assert_eq!(lapped.take(9, |_| ()), Ok(3));
+    let mut late = sender.attach();
+    assert!(sender.try_send(Flood::new(3, Some(sender.clone()))).is_ok());
+    assert_eq!(slow.take(1, |flood| assert_eq!(flood.number, 0)), Ok(1));
+    for receiver in [&mut lapped, &mut late] {
+        let mut numbers = 3..;
+        assert_eq!(receiver.take(99, |flood| assert_eq!(Some(flood.number), numbers.next())), Ok(61));
+        assert_eq!(receiver.missed(), 0);
+    }
 }

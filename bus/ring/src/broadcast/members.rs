@@ -82,12 +82,14 @@ impl Members {
         }
     }
 
-    /// Brings one that was lapped back, at the oldest message, reading; where that is.
-    pub(super) fn rejoin(&mut self, cursor: &Arc<Cursor>) -> u64 {
-        cursor.at.store(self.head << 1 | READS, Ordering::Relaxed);
+    /// Brings one that was lapped on its way to `next` back, at the oldest message that it does not know, reading; where
+    /// that is. Older ones are still there if somebody else was slower, or is about to publish one of them.
+    pub(super) fn rejoin(&mut self, cursor: &Arc<Cursor>, next: u64) -> u64 {
+        let next = next.max(self.head);
+        cursor.at.store(next << 1 | READS, Ordering::Relaxed);
         self.lapped -= 1;
         self.racing.push(cursor.clone());
-        self.head
+        next
     }
 
     pub(super) fn count(&self) -> usize {

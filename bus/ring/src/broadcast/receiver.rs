@@ -122,9 +122,9 @@ impl<T: Carried> Receiver<T> {
     /// Comes back after it was lapped, reading.
     #[cold]
     fn rejoin(&mut self) {
-        let oldest = self.shared.members().rejoin(&self.cursor);
-        self.missed += oldest - self.next;
-        self.next = oldest;
+        let next = self.shared.members().rejoin(&self.cursor, self.next);
+        self.missed += next - self.next;
+        self.next = next;
     }
 
     #[cold]
