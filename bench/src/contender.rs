@@ -43,7 +43,7 @@ use std::time::Duration;
 /// All that this build can measure.
 static SYSTEMS: &[&System] = &[
     &multiplane::NATIVE,
-    &multiplane::TCP,
+    &multiplane::UNIX,
     &multiplane::SPIN,
     &multiplane::LIBZMQ,
     &libzmq::PROXY,

@@ -147,9 +147,9 @@ impl Builder {
         self
     }
 
-    /// Whether links to native backplanes on the same host may move to a Unix socket, which answers sooner than TCP; on by
-    /// default. They connect by TCP as always, and move before anything is said, if the backplane offers that; the
-    /// [`LinkUp`](crate::LinkEvent::LinkUp) event says what a link runs on. Linux only.
+    /// Whether links to native backplanes on the same host may move to a Unix socket where the backplane
+    /// [offers one](crate::BackplaneBuilder::unix_shortcut); on by default. They connect by TCP as always, and move before
+    /// anything is said; the [`LinkUp`](crate::LinkEvent::LinkUp) event says what a link runs on. Linux only.
     pub fn unix_shortcut(mut self, unix_shortcut: bool) -> Self {
         self.unix_shortcut = unix_shortcut;
         self

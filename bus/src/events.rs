@@ -30,8 +30,8 @@ impl std::fmt::Display for Direction {
 pub enum Transport {
     /// TCP.
     Tcp,
-    /// A Unix socket, to which two native ends on the same host move by themselves; see
-    /// [`Builder::unix_shortcut`](crate::Builder::unix_shortcut).
+    /// A Unix socket, to which native ends on the same host move where the backplane
+    /// [offers one](crate::BackplaneBuilder::unix_shortcut).
     Unix,
     /// None: the component hosts the backplane.
     Hosted,

@@ -1,4 +1,5 @@
-//! Native ends on the same host move from TCP to a Unix socket, unless one of them does not want that or it leads nowhere.
+//! Native ends on the same host move from TCP to a Unix socket where the backplane offers one, unless they do not want
+//! that or it leads nowhere.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 #![cfg(target_os = "linux")]
 
@@ -17,8 +18,12 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::Duration;
 
-fn backplane() -> BackplaneBuilder {
+fn on_tcp() -> BackplaneBuilder {
     Backplane::builder("BP1").publisher_port(0).subscriber_port(0)
+}
+
+fn backplane() -> BackplaneBuilder {
+    on_tcp().unix_shortcut(true)
 }
 
 fn component(backplane: &Backplane) -> Builder {
@@ -87,7 +92,7 @@ fn both_links_move_and_move_again_when_the_backplane_comes_back() {
 
 #[test]
 fn either_end_can_keep_it_on_tcp() {
-    let plain = [backplane().unix_shortcut(false), backplane().engine(Engine::Libzmq)];
+    let plain = [on_tcp(), backplane().engine(Engine::Libzmq)];
     for builder in plain {
         let running = builder.start().unwrap();
         let bus = component(&running).start().unwrap();

@@ -31,8 +31,8 @@ struct Kind {
     wait: Wait,
 }
 
-const PLAIN: Kind = Kind { engine: Engine::Native, unix: true, wait: Wait::Block };
-const BY_TCP: Kind = Kind { unix: false, ..PLAIN };
+const PLAIN: Kind = Kind { engine: Engine::Native, unix: false, wait: Wait::Block };
+const BY_UNIX: Kind = Kind { unix: true, ..PLAIN };
 const SPINNING: Kind = Kind { wait: Wait::Spin { before_block: Duration::from_micros(50) }, ..PLAIN };
 const BY_LIBZMQ: Kind = Kind { engine: Engine::Libzmq, ..PLAIN };
 
@@ -43,12 +43,12 @@ pub(crate) static NATIVE: System = System {
     parts: Parts::Processes { middle: Some(|_| PLAIN.backplane()), publish, subscribe },
 };
 
-/// As [`NATIVE`], without the shortcut to a Unix socket.
-pub(crate) static TCP: System = System {
-    name: "multiplane-native-tcp",
+/// As [`NATIVE`], with the shortcut to a Unix socket.
+pub(crate) static UNIX: System = System {
+    name: "multiplane-native-unix",
     parts: Parts::Processes {
-        middle: Some(|_| BY_TCP.backplane()),
-        publish: |place, role| BY_TCP.publish(place, role),
+        middle: Some(|_| BY_UNIX.backplane()),
+        publish: |place, role| BY_UNIX.publish(place, role),
         subscribe,
     },
     ..NATIVE

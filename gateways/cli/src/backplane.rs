@@ -55,9 +55,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     workers: u8,
 
-    /// Do not offer a Unix socket to native components on this host, which would move there from TCP
+    /// Offer a Unix socket to native components on this host: it answers sooner than TCP, but seldom carries as much
     #[arg(long)]
-    no_unix: bool,
+    unix: bool,
 
     /// Who does the work
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = EngineName::Native)]
@@ -106,7 +106,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         .on_slow(args.on_slow.into())
         .guard(args.guard)
         .workers(usize::from(args.workers))
-        .unix_shortcut(!args.no_unix)
+        .unix_shortcut(args.unix)
         .engine(match args.engine {
             EngineName::Native => Engine::Native,
             EngineName::Libzmq => Engine::Libzmq,
