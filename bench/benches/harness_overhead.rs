@@ -2,11 +2,8 @@
 //! contender must be ten times slower than this for its figures to be its own.
 //!
 //! `count`: throughput. `latency`: with the clock read and the histogram filled for each message, as at a fixed rate.
-//! `tally`: only the counting of a message whose stamp comes beside it, which is what each subscriber of `local:N` does.
-//!
-//! This is the time of one thread. So where several threads count at the same time it is to be compared with the time
-//! that one of them has for a message, or with processor time for each delivery; not with one second divided by the
-//! sum of what they count, for the more there are, the shorter that is, and none of them counts any faster.
+//! `tally`: only the counting of a message whose stamp comes beside it, which is what each subscriber of `local:N` does;
+//! of one thread, and of four as in `local:4`, to be compared with the deliveries a second of that.
 #![allow(missing_docs, clippy::disallowed_methods)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -16,7 +13,8 @@ use multiplane_bench::load::{Credit, Load, offer};
 use multiplane_bench::stamp::Stamp;
 use multiplane_bench::tally::Tally;
 use std::hint::black_box;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A transport that takes no time: what is sent has arrived.
 struct Nothing(Tally);
@@ -49,15 +47,31 @@ fn harness_overhead(criterion: &mut Criterion) {
         }
         group.finish();
     }
-    criterion.bench_function("harness_overhead/tally", |bencher| {
-        let mut tally = Tally::new(1, 100, false).expect("a tally");
-        let mut sequence = 0;
-        bencher.iter(|| {
-            tally.note_stamp(Some(black_box(Stamp { publisher: 0, sequence, due: 0 })), 100);
-            sequence += 1;
+    let mut group = criterion.benchmark_group("harness_overhead/tally");
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(1));
+    for threads in [1, 4] {
+        group.throughput(Throughput::Elements(threads));
+        group.bench_function(BenchmarkId::from_parameter(threads), |bencher| {
+            bencher.iter_custom(|messages| side_by_side(threads, || tally(messages)));
         });
-        assert_eq!(tally.arrived(), sequence);
-    });
+    }
+    group.finish();
+}
+
+/// Counts so many messages.
+fn tally(messages: u64) {
+    let mut tally = Tally::new(1, 100, false).expect("a tally");
+    for sequence in 0..messages {
+        tally.note_stamp(Some(black_box(Stamp { publisher: 0, sequence, due: 0 })), 100);
+    }
+    assert_eq!(tally.arrived(), messages);
+}
+
+/// How long it takes so many threads to do the same, all at once.
+fn side_by_side(threads: u64, run: impl Fn() + Sync) -> Duration {
+    let start = Instant::now();
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(&run))));
+    start.elapsed()
 }
 
 criterion_group!(benches, harness_overhead);
