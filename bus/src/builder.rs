@@ -7,16 +7,18 @@ use crate::counters::Counters;
 use crate::error::StartError;
 use crate::events::{Direction, EventSink};
 use crate::io::zmq::{Context, Incoming, PublisherSocket, SubscriberSocket};
-use crate::io::zmtp::{PublisherWire, SubscriberWire};
+use crate::io::zmtp::{Keys, PublisherWire, SubscriberWire, Way};
 use crate::io::{Inlet, Outlet, ZmqInlet, ZmqOutlet};
 use crate::message::BackplaneId;
 use crate::shared::{BackplaneShared, BusShared, PublishSide, SubscribeSide, WorkerShared};
 use crate::subscriber::OnFull;
 use crate::worker::{Command, Life, PublisherLink, SubscriberLink, Worker, now};
+use multiplane_codec::zmtp::curve::{KeyPair, PublicKey};
 use multiplane_core::{Budget, Route, RoutingSpec};
 use multiplane_ring::queue::{Receiver, bounded};
 use multiplane_ring::stream::{Capacity, stream};
 use multiplane_ring::{ReadySet, Wait, Wake};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
@@ -53,8 +55,17 @@ pub struct Builder {
     on_full: OnFull,
     engine: Engine,
     unix_shortcut: bool,
+    curve: Option<Curve>,
     hosted: Vec<BackplaneBuilder>,
     budget: Budget,
+}
+
+/// Our keys, and those of the backplanes.
+#[derive(Clone, Debug)]
+struct Curve {
+    keys: Arc<KeyPair>,
+    server: PublicKey,
+    others: HashMap<String, PublicKey>,
 }
 
 /// A worker's share of the links before its thread exists.
@@ -76,6 +87,7 @@ impl Builder {
             on_full: OnFull::default(),
             engine: Engine::default(),
             unix_shortcut: true,
+            curve: None,
             hosted: Vec::new(),
             budget: Budget::default(),
         }
@@ -155,6 +167,33 @@ impl Builder {
         self
     }
 
+    /// Seals all links by CURVE: each backplane has to prove that it has the secret of `server`, this component that it has
+    /// that of `keys`, and everything between them is encrypted. A backplane that does not speak CURVE, or has another key,
+    /// is not linked to. There is no Unix shortcut then, and no [`Engine::Libzmq`].
+    ///
+    /// ```no_run
+    /// use multiplane_bus::{Bus, RoutingSpec, curve};
+    ///
+    /// let bus = Bus::builder("camera")
+    ///     .routing(RoutingSpec::from_path("spec.csv")?)
+    ///     .curve(curve::read_keys("camera.key")?, "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7".parse()?)
+    ///     .start()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn curve(mut self, keys: KeyPair, server: PublicKey) -> Self {
+        let others = self.curve.take().map(|curve| curve.others).unwrap_or_default();
+        self.curve = Some(Curve { keys: Arc::new(keys), server, others });
+        self
+    }
+
+    /// The public key of a backplane that has another one than [`curve`](Self::curve), which comes before this, says.
+    pub fn curve_server(mut self, backplane: impl Into<String>, server: PublicKey) -> Self {
+        if let Some(curve) = &mut self.curve {
+            curve.others.insert(backplane.into(), server);
+        }
+        self
+    }
+
     /// All bounds; see [`Budget`] for each with its default.
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
@@ -190,6 +229,12 @@ impl Builder {
             return Err(StartError::TooManyBackplanes { count, limit: self.budget.backplanes });
         }
         self.check_cores()?;
+        if self.engine == Engine::Libzmq && self.curve.is_some() {
+            return Err(open_error(
+                "links with CURVE",
+                "the libzmq engine is built without it: use the native one",
+            ));
+        }
         let context = (self.engine == Engine::Libzmq).then(Context::new);
         let budget = Arc::new(self.budget.clone());
         let (events, event_sink) = {
@@ -245,7 +290,11 @@ impl Builder {
             let hosted = index.checked_sub(linked).and_then(|n| hosted.get_mut(n)?.take());
             let share = &mut shares[index % workers];
             let id = BackplaneId::intern(&route.name, u16::try_from(index).unwrap_or(u16::MAX));
-            let way = (context, self.unix_shortcut);
+            let curve = self
+                .curve
+                .as_ref()
+                .map(|curve| (curve.keys.clone(), *curve.others.get(&route.name).unwrap_or(&curve.server)));
+            let way = (context, self.unix_shortcut, curve);
             backplanes.push(open_backplane((id, route, hosted), share, way, budget, events)?);
         }
         let shared = Arc::new(BusShared {
@@ -302,7 +351,7 @@ fn open_worker(index: usize, workers: usize, routes: &[Route]) -> Result<Share, 
 fn open_backplane(
     (id, route, hosted): (BackplaneId, &Route, Option<Hosted>),
     share: &mut Share,
-    (context, unix): (Option<&Context>, bool),
+    (context, unix, curve): (Option<&Context>, bool, Option<Keys>),
     budget: &Arc<Budget>,
     events: &EventSink,
 ) -> Result<Arc<BackplaneShared>, StartError> {
@@ -328,6 +377,7 @@ fn open_backplane(
         budget: budget.clone(),
     });
     let life = |direction| Life::new(shared.clone(), direction, events.clone(), now);
+    let way = |endpoint| Way { endpoint, unix, curve: curve.clone() };
     let worker = share.shared.clone();
     let wake = Arc::new(move || worker.signal(worker.retry_mark()));
     if let (Some(side), Some(queue)) = (&shared.publish, queue) {
@@ -335,7 +385,7 @@ fn open_backplane(
         let outlet = match (hosted, context) {
             (Some(hosted), _) => Outlet::Hosted(Box::new(hosted)),
             (None, None) => {
-                let wire = PublisherWire::new((&side.endpoint, unix), budget, wake.clone(), now);
+                let wire = PublisherWire::new(way(&side.endpoint), budget, wake.clone(), now);
                 Outlet::Native(Box::new(wire.map_err(|error| refused(&error))?))
             }
             (None, Some(context)) => {
@@ -351,7 +401,7 @@ fn open_backplane(
         let refused = |error: &dyn ToString| refused(Direction::Subscribe, error);
         let inlet = match context {
             None => {
-                let wire = SubscriberWire::new((&side.endpoint, unix), budget, wake, now);
+                let wire = SubscriberWire::new(way(&side.endpoint), budget, wake, now);
                 Inlet::Native(Box::new(wire.map_err(|error| refused(&error))?))
             }
             Some(context) => {

@@ -33,6 +33,8 @@ pub enum Transport {
     /// A Unix socket, to which native ends on the same host move where the backplane
     /// [offers one](crate::BackplaneBuilder::unix_shortcut).
     Unix,
+    /// TCP, sealed by CURVE; see [`Builder::curve`](crate::Builder::curve).
+    Curve,
     /// None: the component hosts the backplane.
     Hosted,
 }
@@ -42,6 +44,7 @@ impl std::fmt::Display for Transport {
         f.write_str(match self {
             Transport::Tcp => "tcp",
             Transport::Unix => "unix",
+            Transport::Curve => "tcp with curve",
             Transport::Hosted => "hosted",
         })
     }

@@ -29,6 +29,7 @@ mod backplane;
 mod builder;
 mod bus;
 mod counters;
+pub mod curve;
 mod error;
 mod events;
 mod io;

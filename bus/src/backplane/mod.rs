@@ -5,8 +5,10 @@ mod libzmq;
 mod native;
 
 use crate::counters::Count;
+use crate::curve::AllowList;
 pub use descriptors::raise_open_files_limit;
 use libzmq::Forwarding;
+use multiplane_codec::zmtp::curve::KeyPair;
 use multiplane_core::{Budget, Route};
 use multiplane_ring::Wake;
 pub(crate) use native::Hosted;
@@ -95,7 +97,15 @@ pub struct BackplaneBuilder {
     guard: bool,
     unix_shortcut: bool,
     workers: usize,
+    security: Option<Security>,
     budget: Budget,
+}
+
+/// By CURVE: who we are, and who may come.
+#[derive(Clone, Debug)]
+struct Security {
+    keys: Arc<KeyPair>,
+    allow: Arc<AllowList>,
 }
 
 /// A subscriber that is behind, or lost messages; from [`Backplane::slow_subscribers`].
@@ -148,8 +158,12 @@ pub struct ForwardStats {
     pub subscribers: u64,
     /// Distinct topic prefixes that somebody wants now.
     pub subscriptions: u64,
-    /// Connections that were ended because of what the peer did, or for want of a place; the log says what.
+    /// Connections that were ended because of what the peer did, for want of a place, or because their key is none that
+    /// may come in; the log says what.
     pub refused: u64,
+    /// Messages and subscriptions to which their key has no right, by [`BackplaneBuilder::curve`]; none of them passed, and
+    /// none counts as received.
+    pub denied: u64,
 }
 
 /// A backplane could not start.
@@ -247,6 +261,7 @@ struct Counters {
     subscribers: Count,
     subscriptions: Count,
     refused: Count,
+    denied: Count,
 }
 
 impl Counters {
@@ -268,6 +283,7 @@ impl Backplane {
             guard: false,
             unix_shortcut: false,
             workers: 1,
+            security: None,
             budget: Budget::default(),
         }
     }
@@ -327,6 +343,7 @@ impl Backplane {
             // Each worker knows of all.
             subscriptions: self.shared.first().map_or(0, |first| first.counters.subscriptions.get()),
             refused: sum(|counters| counters.refused.get()),
+            denied: sum(|counters| counters.denied.get()),
         }
     }
 
@@ -392,7 +409,7 @@ impl fmt::Debug for Backplane {
 
 impl BackplaneBuilder {
     /// The address to listen at: an IPv4 or IPv6 address of this machine, or a name. Loopback by default; `0.0.0.0`
-    /// lets in whoever can reach this machine, and nothing here asks who that is.
+    /// lets in whoever can reach this machine, and only [`curve`](Self::curve) asks who that is.
     pub fn bind(mut self, host: impl Into<String>) -> Self {
         self.host = host.into();
         self
@@ -456,6 +473,14 @@ impl BackplaneBuilder {
         self
     }
 
+    /// Lets nobody in but who proves by CURVE to have one of the keys of `allow`, and nothing pass but what that key has a
+    /// right to; everything on the wire is encrypted. Others are refused, counted, and named in the log. Peers of any make
+    /// come in if they speak CURVE, and there is no Unix shortcut. Not on [`Engine::Libzmq`].
+    pub fn curve(mut self, keys: KeyPair, allow: AllowList) -> Self {
+        self.security = Some(Security { keys: Arc::new(keys), allow: Arc::new(allow) });
+        self
+    }
+
     /// The bounds: `high_water_mark` messages wait for each subscriber and from each publisher, `message_bytes` and
     /// `subscription_topic_bytes` limit what may come in.
     pub fn budget(mut self, budget: Budget) -> Self {
@@ -478,6 +503,7 @@ impl BackplaneBuilder {
             Engine::Libzmq => {
                 let cannot = match self.on_slow {
                     _ if self.guard => Some(("judge messages", "")),
+                    _ if self.security.is_some() => Some(("speak CURVE", "")),
                     _ if self.workers > 1 => Some(("share the work of one backplane", "")),
                     Some(OnSlow::DropOldest) => Some(("drop the oldest", ", `drop-newest` or `block`")),
                     Some(OnSlow::Disconnect) => {

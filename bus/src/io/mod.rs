@@ -1,6 +1,7 @@
 //! The transports behind a worker: [`zmtp`], our own on plain sockets, and [`zmq`], which is all that knows libzmq.
 //! Nothing above sees their types but for what stands here.
 
+pub(crate) mod curve;
 mod inlet;
 mod outlet;
 mod socket;

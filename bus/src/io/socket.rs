@@ -1,24 +1,26 @@
 //! A stream socket of either kind.
 
+use super::curve::{Secured, Tunnel};
 use super::{tcp, unix};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 
 /// Never waits.
-#[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
     /// Both ends are on this host.
     Unix(UnixSocket),
+    /// One of the others, and what it carries is sealed.
+    Curve(Box<Secured>),
 }
 
 /// A Unix socket that hears of room only while it has too little.
 ///
 /// Linux tells a writer of room each time that a reader takes something from a Unix socket, wanted or not, and wakes it
 /// for that; with TCP only after a write that found too little. So this asks when one did, until one does not.
-#[derive(Debug)]
 pub(crate) struct UnixSocket {
     pub(crate) stream: UnixStream,
     watch: Option<(Arc<Registry>, Token)>,
@@ -55,6 +57,19 @@ impl Socket {
         Socket::Unix(UnixSocket { stream, watch: None, asks_for_room: false })
     }
 
+    /// Lets nothing pass but what the tunnel seals and opens.
+    pub(crate) fn secured(self, tunnel: Tunnel) -> Self {
+        Socket::Curve(Box::new(Secured::new(self, tunnel)))
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Socket::Tcp(stream) => stream.shutdown(how),
+            Socket::Unix(socket) => socket.stream.shutdown(how),
+            Socket::Curve(secured) => secured.socket().shutdown(how),
+        }
+    }
+
     /// Lets its poll tell what it may do.
     pub(crate) fn watch(&mut self, registry: &Arc<Registry>, token: Token) -> io::Result<()> {
         match self {
@@ -63,6 +78,7 @@ impl Socket {
                 socket.watch = Some((registry.clone(), token));
                 registry.register(&mut socket.stream, token, Interest::READABLE)
             }
+            Socket::Curve(secured) => secured.socket_mut().watch(registry, token),
         }
     }
 
@@ -80,6 +96,7 @@ impl Socket {
                 unix::set_options(&socket.stream);
                 Ok(())
             }
+            Socket::Curve(secured) => secured.socket().set_options(unpaced),
         }
     }
 }
@@ -90,6 +107,7 @@ impl Read for Socket {
         match self {
             Socket::Tcp(stream) => stream.read(buffer),
             Socket::Unix(socket) => socket.stream.read(buffer),
+            Socket::Curve(secured) => secured.read(buffer),
         }
     }
 }
@@ -103,6 +121,7 @@ impl Write for Socket {
                 let result = socket.stream.write(bytes);
                 socket.wrote(result, bytes.len())
             }
+            Socket::Curve(secured) => secured.write(bytes),
         }
     }
 
@@ -114,6 +133,7 @@ impl Write for Socket {
                 let result = socket.stream.write_vectored(slices);
                 socket.wrote(result, slices.iter().map(|slice| slice.len()).sum())
             }
+            Socket::Curve(secured) => secured.write_vectored(slices),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::chunk::{CHUNK, Input, Pool, Run};
 use super::queue::SendQueue;
+use crate::io::curve::denial;
 use crate::io::unix;
 use crate::worker::RateLimit;
 use multiplane_codec::zmtp::frame::Header;
@@ -70,6 +71,8 @@ pub(super) enum ReadOutcome {
     Some(usize),
     WouldBlock,
     Closed,
+    /// It is not whom, or not what, CURVE lets in.
+    Denied(String),
 }
 
 impl<S: Read + Write> Connection<S> {
@@ -175,7 +178,9 @@ impl<S: Read + Write> Connection<S> {
                 self.readable = false;
                 ReadOutcome::WouldBlock
             }
-            Err(_) => ReadOutcome::Closed,
+            Err(error) => {
+                denial(&error).map_or(ReadOutcome::Closed, |why| ReadOutcome::Denied(why.to_string()))
+            }
         }
     }
 }

@@ -286,6 +286,10 @@ impl<S: Read + Write> Forwarder<S> {
                     self.disconnect(id, now, "");
                     return false;
                 }
+                ReadOutcome::Denied(reason) => {
+                    self.disconnect(id, now, &reason);
+                    return false;
+                }
             }
         }
         true

@@ -80,7 +80,7 @@ pub(in crate::backplane) fn bind(
         let listener = TcpListener::bind(address).map_err(|error| refused(&error))?;
         let port = listener.local_addr().map_err(|error| refused(&error))?.port();
         let mut offer = None;
-        if builder.unix_shortcut {
+        if builder.unix_shortcut && builder.security.is_none() {
             match unix::listen() {
                 Ok((beside, name)) => {
                     offer = Some(name.into());

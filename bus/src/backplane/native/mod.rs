@@ -10,6 +10,7 @@ mod connection;
 mod courtesy;
 mod delivery;
 mod forwarder;
+mod gate;
 mod guard;
 mod hosted;
 mod listener;
@@ -21,7 +22,7 @@ pub(crate) mod simulated;
 mod team;
 mod wishes;
 
-use super::{BackplaneBuilder, Shared};
+use super::{BackplaneBuilder, Security, Shared};
 use crate::io::Socket;
 use crate::worker::{RateLimit, now};
 use connection::{Newcomer, Side};
@@ -64,6 +65,7 @@ pub(super) struct Native {
     registry: Arc<Registry>,
     listeners: Vec<Listener>,
     forwarder: Forwarder<Socket>,
+    security: Option<Security>,
     /// Kept for telling those who come when there is no descriptor left.
     spare: Option<OwnedFd>,
     /// Accept nobody until then.
@@ -86,6 +88,7 @@ impl Native {
         Ok(Self {
             forwarder: Forwarder::new(builder, shared.counters.clone()),
             name: builder.name.clone(),
+            security: builder.security.clone(),
             shared,
             registry: Arc::new(poll.registry().try_clone()?),
             poll,
@@ -243,7 +246,12 @@ impl Native {
         let opened =
             newcomer.stream.set_options(unpaced).and_then(|()| newcomer.stream.watch(&self.registry, token));
         match opened {
-            Ok(()) => self.forwarder.connect(newcomer, now),
+            Ok(()) => {
+                if let Some(security) = &self.security {
+                    newcomer.stream = newcomer.stream.secured(self.forwarder.tunnel(security, newcomer.side));
+                }
+                self.forwarder.connect(newcomer, now);
+            }
             Err(error) => {
                 let address = newcomer.address;
                 if let Some(team) = &self.forwarder.team {

@@ -12,7 +12,7 @@ const SMALL: usize = 8 * 1024;
 const WORTH_A_READ: usize = 16 * 1024;
 
 /// Bytes that have been read. Initialised once, so that no read has to zero what it will overwrite.
-pub(super) struct Inbound {
+pub(crate) struct Inbound {
     bytes: Vec<u8>,
     /// What is not handled yet.
     at: usize,
@@ -21,7 +21,7 @@ pub(super) struct Inbound {
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Filled {
+pub(crate) enum Filled {
     /// There is more than before; perhaps more can be read.
     More,
     /// There is more than before, and that was all.
@@ -33,17 +33,17 @@ pub(super) enum Filled {
 }
 
 impl Inbound {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bytes: vec![0; SMALL], at: 0, filled: 0 }
     }
 
     /// One that is not read into.
-    pub(super) fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { bytes: Vec::new(), at: 0, filled: 0 }
     }
 
     /// Takes over what another has read.
-    pub(super) fn append(&mut self, bytes: &[u8]) {
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.at);
         self.bytes.truncate(self.filled - self.at);
         self.bytes.extend_from_slice(bytes);
@@ -51,45 +51,50 @@ impl Inbound {
     }
 
     /// Takes a [`consume`](Self::consume) back.
-    pub(super) fn unread(&mut self, bytes: usize) {
+    pub(crate) fn unread(&mut self, bytes: usize) {
         self.at = self.at.saturating_sub(bytes);
     }
 
     #[inline]
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.bytes.get(self.at..self.filled).unwrap_or_default()
+    }
+
+    /// As [`bytes`](Self::bytes), to be changed in place.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.at..self.filled).unwrap_or_default()
     }
 
     /// A part of [`bytes`](Self::bytes), by where it lies in the whole buffer.
     #[inline]
-    pub(super) fn part(&self, range: &Range<usize>) -> &[u8] {
+    pub(crate) fn part(&self, range: &Range<usize>) -> &[u8] {
         self.bytes.get(range.clone()).unwrap_or_default()
     }
 
     /// Where the unhandled bytes begin in the whole buffer.
     #[inline]
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
     #[inline]
-    pub(super) fn consume(&mut self, bytes: usize) {
+    pub(crate) fn consume(&mut self, bytes: usize) {
         self.at = (self.at + bytes).min(self.filled);
     }
 
     /// What is not handled yet, message by message.
     #[inline]
-    pub(super) fn pairs(&mut self, limit: usize) -> Pairs<'_> {
+    pub(crate) fn pairs(&mut self, limit: usize) -> Pairs<'_> {
         Pairs { bytes: self.bytes.get(..self.filled).unwrap_or_default(), at: &mut self.at, limit }
     }
 
     /// A new connection: nothing of the old one counts.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         (self.at, self.filled) = (0, 0);
     }
 
     /// Reads once. The buffer grows with what has come, never with what is announced.
-    pub(super) fn read_from(&mut self, stream: &mut impl Read) -> io::Result<Filled> {
+    pub(crate) fn read_from(&mut self, stream: &mut impl Read) -> io::Result<Filled> {
         self.make_room();
         let room = &mut self.bytes[self.filled..];
         let asked = room.len();

@@ -5,14 +5,29 @@ use super::session::{Broken, Session};
 use super::stream::Stream;
 use super::wire::{Notice, Wire};
 use crate::events::Transport;
+use crate::io::curve::Dialler;
 use crate::io::{Readiness, Signal};
 use crate::worker::after;
 use mio::{Registry, Token};
 use multiplane_codec::zmtp::SocketType;
+use multiplane_codec::zmtp::curve::{KeyPair, PublicKey};
 use multiplane_core::Budget;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// How to come to a backplane.
+#[derive(Clone, Debug)]
+pub(crate) struct Way<'a> {
+    /// `tcp://HOST:PORT`.
+    pub(crate) endpoint: &'a str,
+    /// Whether to take the Unix socket that it may offer.
+    pub(crate) unix: bool,
+    pub(crate) curve: Option<Keys>,
+}
+
+/// Our keys and that of the backplane, for CURVE.
+pub(crate) type Keys = (Arc<KeyPair>, PublicKey);
 
 pub(super) struct Link<S> {
     kind: SocketType,
@@ -40,12 +55,19 @@ enum Shortcut {
 impl<S: Stream> Link<S> {
     pub(super) fn new(
         kind: SocketType,
-        (endpoint, unix): (&str, bool),
+        way: Way<'_>,
         budget: &Arc<Budget>,
         wake: Arc<dyn Fn() + Send + Sync>,
         now: Instant,
     ) -> io::Result<Self> {
-        let wire = Wire::new(endpoint, budget, wake, now)?;
+        // Nothing leads past CURVE.
+        let unix = way.unix && way.curve.is_none();
+        let limit = match kind {
+            SocketType::Sub | SocketType::XSub => budget.message_bytes,
+            SocketType::Pub | SocketType::XPub => budget.subscription_topic_bytes + 64,
+        };
+        let security = way.curve.map(|(keys, server)| Dialler { keys, server, kind, limit });
+        let wire = Wire::new(way.endpoint, security, budget, wake, now)?;
         let shortcut = if unix { Shortcut::Wanted } else { Shortcut::Unwanted };
         let (session, spare, deadline) = (None, None, now);
         Ok(Self { kind, budget: budget.clone(), wire, session, spare, deadline, shortcut })
@@ -179,7 +201,7 @@ impl<S: Stream> Link<S> {
             Err(broken) => {
                 self.end(now);
                 // Nobody there yet is no news; a stranger is.
-                let stranger = matches!(broken, Broken::Refused(_));
+                let stranger = matches!(broken, Broken::Refused(_) | Broken::Denied(_));
                 stranger.then(|| Signal::HandshakeFailed(broken.to_string()))
             }
         }

@@ -19,7 +19,8 @@ mod stream;
 mod subscriber;
 mod wire;
 
-pub(crate) use inbound::Pairs;
+pub(crate) use inbound::{Filled, Inbound, Pairs};
+pub(crate) use link::{Keys, Way};
 pub(crate) use publisher::PublisherWire;
 pub(crate) use session::Broken;
 pub(crate) use stream::Stream;

@@ -1,4 +1,4 @@
-use super::link::Link;
+use super::link::{Link, Way};
 use super::session::{Broken, Session, write_some};
 use super::stream::Stream;
 use crate::events::Transport;
@@ -21,12 +21,12 @@ pub(crate) struct PublisherWire<S = Socket> {
 
 impl<S: Stream> PublisherWire<S> {
     pub(crate) fn new(
-        (endpoint, unix): (&str, bool),
+        way: Way<'_>,
         budget: &Arc<Budget>,
         wake: Arc<dyn Fn() + Send + Sync>,
         now: Instant,
     ) -> io::Result<Self> {
-        let link = Link::new(SocketType::XPub, (endpoint, unix), budget, wake, now)?;
+        let link = Link::new(SocketType::XPub, way, budget, wake, now)?;
         Ok(Self { link, limit: budget.subscription_topic_bytes + 64 })
     }
 

@@ -1,6 +1,7 @@
 //! What both ends do on a connection: the handshake, the commands that carry no data, signs of life.
 
 use super::inbound::{Filled, Inbound};
+use crate::io::curve::denial;
 use crate::io::unix;
 use multiplane_codec::zmtp::command::{self, Command};
 use multiplane_codec::zmtp::{Handshake, Peer, Refusal, SocketType};
@@ -22,13 +23,24 @@ pub(crate) enum Broken {
     #[error("the peer has closed the connection")]
     Closed,
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error("{0}")]
+    Denied(String),
     #[error("{0}")]
     Protocol(String),
     #[error("no sign of life for {} seconds", DEAD_AFTER.as_secs())]
     Silent,
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        match denial(&error) {
+            Some(denied) => Broken::Denied(denied.to_string()),
+            None => Broken::Io(error),
+        }
+    }
 }
 
 impl Broken {

@@ -1,6 +1,7 @@
 //! What a link runs on: a socket, or one end of a simulated network.
 
 use crate::events::Transport;
+use crate::io::curve::Tunnel;
 use crate::io::{Socket, unix};
 use crate::worker::wait_readable;
 use mio::net::TcpStream;
@@ -16,6 +17,9 @@ use std::time::Duration;
 pub(crate) trait Stream: Read + Write + Sized {
     /// Begins to connect; what becomes of it is announced under `token`.
     fn connect(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self>;
+
+    /// The same, sealed from its first byte on.
+    fn secured(self, tunnel: Tunnel) -> Self;
 
     /// Whether the attempt to connect has failed.
     fn has_failed(&self) -> bool;
@@ -47,10 +51,15 @@ impl Stream for Socket {
         Ok(stream)
     }
 
+    fn secured(self, tunnel: Tunnel) -> Self {
+        Socket::secured(self, tunnel)
+    }
+
     fn has_failed(&self) -> bool {
         let error = match self {
             Socket::Tcp(stream) => stream.take_error(),
             Socket::Unix(socket) => socket.stream.take_error(),
+            Socket::Curve(secured) => return secured.socket().has_failed(),
         };
         matches!(error, Ok(Some(_)) | Err(_))
     }
@@ -59,6 +68,7 @@ impl Stream for Socket {
         match self {
             Socket::Tcp(stream) => stream.peer_addr().is_ok(),
             Socket::Unix(socket) => socket.stream.peer_addr().is_ok(),
+            Socket::Curve(secured) => secured.socket().is_connected(),
         }
     }
 
@@ -82,20 +92,19 @@ impl Stream for Socket {
         match self {
             Socket::Tcp(_) => Transport::Tcp,
             Socket::Unix(_) => Transport::Unix,
+            Socket::Curve(_) => Transport::Curve,
         }
     }
 
     fn close_write(&self) -> io::Result<()> {
-        match self {
-            Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Socket::Unix(socket) => socket.stream.shutdown(Shutdown::Write),
-        }
+        self.shutdown(Shutdown::Write)
     }
 
     fn wait_readable(&self, sleep: Duration) {
         let descriptor = match self {
             Socket::Tcp(stream) => stream.as_raw_fd(),
             Socket::Unix(socket) => socket.stream.as_raw_fd(),
+            Socket::Curve(secured) => return secured.socket().wait_readable(sleep),
         };
         wait_readable(descriptor, sleep);
     }

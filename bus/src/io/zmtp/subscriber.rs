@@ -1,5 +1,5 @@
 use super::inbound::{Inbound, Pairs};
-use super::link::Link;
+use super::link::{Link, Way};
 use super::session::Broken;
 use super::stream::Stream;
 use crate::events::Transport;
@@ -36,12 +36,12 @@ const LEFTOVER: usize = 16 * 1024 * 1024;
 
 impl<S: Stream> SubscriberWire<S> {
     pub(crate) fn new(
-        (endpoint, unix): (&str, bool),
+        way: Way<'_>,
         budget: &Arc<Budget>,
         wake: Arc<dyn Fn() + Send + Sync>,
         now: Instant,
     ) -> io::Result<Self> {
-        let link = Link::new(SocketType::Sub, (endpoint, unix), budget, wake, now)?;
+        let link = Link::new(SocketType::Sub, way, budget, wake, now)?;
         Ok(Self {
             link,
             limit: budget.message_bytes,

@@ -3,6 +3,7 @@
 use super::stream::Stream;
 use crate::events::Transport;
 use crate::io::Readiness;
+use crate::io::curve::Dialler;
 use crate::worker::after;
 use mio::{Registry, Token};
 use multiplane_core::Budget;
@@ -37,6 +38,7 @@ pub(super) struct Wire<S> {
     host: String,
     port: u16,
     budget: Arc<Budget>,
+    security: Option<Dialler>,
     /// Called by the thread that has found the addresses.
     wake: Arc<dyn Fn() + Send + Sync>,
     phase: Phase<S>,
@@ -54,6 +56,7 @@ impl<S: Stream> Wire<S> {
     /// `endpoint` as `tcp://HOST:PORT`.
     pub(super) fn new(
         endpoint: &str,
+        security: Option<Dialler>,
         budget: &Arc<Budget>,
         wake: Arc<dyn Fn() + Send + Sync>,
         now: Instant,
@@ -67,6 +70,7 @@ impl<S: Stream> Wire<S> {
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port,
             budget: budget.clone(),
+            security,
             wake,
             phase: Phase::Waiting(now),
             attempts: 0,
@@ -194,7 +198,12 @@ impl<S: Stream> Wire<S> {
         };
         (self.readable, self.writable, self.ended) = (false, false, false);
         match S::connect(address, registry, token) {
-            Ok(stream) => self.phase = Phase::Connecting(stream, after(now, CONNECT_PATIENCE)),
+            Ok(mut stream) => {
+                if let Some(security) = &self.security {
+                    stream = stream.secured(security.tunnel());
+                }
+                self.phase = Phase::Connecting(stream, after(now, CONNECT_PATIENCE));
+            }
             Err(_) => self.fail(now),
         }
     }

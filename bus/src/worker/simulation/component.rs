@@ -3,7 +3,7 @@
 use super::network::{Stream, network};
 use super::payload::{Said, filling};
 use crate::events::{Direction, EventSink};
-use crate::io::zmtp::{PublisherWire, SubscriberWire};
+use crate::io::zmtp::{PublisherWire, SubscriberWire, Way};
 use crate::io::{Inlet, Outlet, Readiness};
 use crate::message::{BackplaneId, Message};
 use crate::outgoing::Outgoing;
@@ -16,6 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
+
+fn way(endpoint: &str) -> Way<'_> {
+    Way { endpoint, unix: true, curve: None }
+}
 
 /// What all links of a world share.
 pub(super) struct Ground {
@@ -52,7 +56,7 @@ impl Publishing {
             subscribe: None,
             budget: budget.clone(),
         });
-        let wire = PublisherWire::new((endpoint, true), budget, Arc::new(|| {}), now).unwrap();
+        let wire = PublisherWire::new(way(endpoint), budget, Arc::new(|| {}), now).unwrap();
         let life = Life::new(shared.clone(), Direction::Publish, EventSink::new(4).0, now);
         let link = PublisherLink::new(shared.clone(), Outlet::Native(Box::new(wire)), queue, life, now);
         let (first, trailer) = (2 * n as u8, if trailer { 1 + n as u64 } else { 0 });
@@ -220,7 +224,7 @@ impl Subscribing {
             subscribe: Some(SubscribeSide::new(0, endpoint.to_owned())),
             budget: ground.budget.clone(),
         });
-        let wire = SubscriberWire::new((endpoint, true), &ground.budget, Arc::new(|| {}), now).unwrap();
+        let wire = SubscriberWire::new(way(endpoint), &ground.budget, Arc::new(|| {}), now).unwrap();
         let life = Life::new(shared.clone(), Direction::Subscribe, EventSink::new(4).0, now);
         let link = SubscriberLink::new(shared.clone(), Inlet::Native(Box::new(wire)), life, now);
         let token = Token(2 * n + 1);

@@ -3,6 +3,7 @@
 use super::random::Random;
 use crate::events::Transport;
 use crate::io::Readiness;
+use crate::io::curve::Tunnel;
 use crate::io::zmtp;
 use mio::{Registry, Token};
 use std::cell::RefCell;
@@ -400,6 +401,11 @@ impl zmtp::Stream for Stream {
             }
             Ok(network.connect(token, address.port() == PUBLISHER_PORT))
         })
+    }
+
+    fn secured(self, _: Tunnel) -> Self {
+        // Nobody asks for it here.
+        self
     }
 
     fn has_failed(&self) -> bool {
