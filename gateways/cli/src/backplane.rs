@@ -4,9 +4,11 @@ use crate::failure::{Failure, say};
 use crate::links::{NAME, PUBLISHER_PORT, SUBSCRIBER_PORT};
 use crate::shutdown::Shutdown;
 use multiplane_bench::table::grouped;
+use multiplane_bus::curve::{self, AllowList};
 use multiplane_bus::{Backplane, Engine, OnSlow, RoutingSpec, raise_open_files_limit};
 use std::io::{self, Write};
 use std::net::{IpAddr, UdpSocket};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long the end may take to send what has arrived.
@@ -21,7 +23,9 @@ const DRAIN: Duration = Duration::from_millis(400);
 Examples:
   multiplane backplane
   multiplane backplane -n BP2 -p 43126 -s 43127
-  multiplane backplane --bind 0.0.0.0        open to other machines, to whoever comes")]
+  multiplane backplane --bind 0.0.0.0        open to other machines, to whoever comes
+  multiplane backplane --bind 0.0.0.0 --curve-key backplane.key --allow allow.toml
+                                             open to other machines, to those on the list")]
 pub(crate) struct Args {
     /// Name for the banner and the routing specification
     #[arg(short, long)]
@@ -58,6 +62,16 @@ pub(crate) struct Args {
     /// Offer a Unix socket to native components on this host: it answers sooner than TCP, but seldom carries as much
     #[arg(long)]
     unix: bool,
+
+    /// Let in by CURVE only who is on the list of --allow, and seal all traffic; the keys of this backplane are in the file,
+    /// made by `multiplane keys new`
+    #[arg(long, value_name = "FILE", requires = "allow")]
+    curve_key: Option<PathBuf>,
+
+    /// The keys that may come in, and how topics begin that each may publish and subscribe to; written by
+    /// `multiplane keys allow`
+    #[arg(long, value_name = "FILE", requires = "curve_key")]
+    allow: Option<PathBuf>,
 
     /// Who does the work
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = EngineName::Native)]
@@ -99,7 +113,11 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     shutdown.watch();
     // Each connection is an open file. Where more are not allowed, those beyond are refused and the log says so.
     let _ = raise_open_files_limit();
-    let backplane = Backplane::builder(args.name.as_deref().unwrap_or(NAME))
+    let mut builder = Backplane::builder(args.name.as_deref().unwrap_or(NAME));
+    if let (Some(keys), Some(allow)) = (&args.curve_key, &args.allow) {
+        builder = builder.curve(curve::read_keys(keys)?, AllowList::from_path(allow)?);
+    }
+    let backplane = builder
         .bind(&args.bind)
         .publisher_port(args.publisher_port)
         .subscriber_port(args.subscriber_port)
@@ -116,7 +134,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let _ = std::fs::write("/proc/self/comm", "backplane");
     // A banner that nobody reads is no reason not to forward.
     let _ = banner(args.name.as_deref(), &backplane);
-    if !is_loopback(&args.bind) {
+    if args.curve_key.is_none() && !is_loopback(&args.bind) {
         say(format_args!(
             "multiplane: warning: listening at {}: nothing asks who connects, so everybody who can reach this machine \
              can read and publish everything; without --bind only this machine can",
@@ -132,6 +150,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         (stats.unwanted, "wanted by nobody"),
         (stats.guarded, "stopped by the guard"),
         (stats.refused, "connections refused"),
+        (stats.denied, "messages and subscriptions without a right denied"),
     ] {
         if count > 0 {
             line += &format!(", {what} {}", grouped(count));

@@ -1,5 +1,6 @@
 //! How a command ends when it does not end well, and how it says so.
 
+use multiplane_bus::curve::CurveError;
 use multiplane_bus::{BackplaneError, BusError, RoutingError, StartError};
 use std::fmt::Arguments;
 use std::io::{self, Write};
@@ -53,6 +54,12 @@ impl From<io::Error> for Failure {
 
 impl From<RoutingError> for Failure {
     fn from(error: RoutingError) -> Self {
+        Failure::Misuse(error.to_string())
+    }
+}
+
+impl From<CurveError> for Failure {
+    fn from(error: CurveError) -> Self {
         Failure::Misuse(error.to_string())
     }
 }

@@ -1,7 +1,8 @@
 //! Which backplanes a command links to.
 
 use crate::failure::Failure;
-use multiplane_bus::{Route, RoutingSpec};
+use crate::keys::public_key;
+use multiplane_bus::{Builder, Bus, Route, RoutingSpec, curve};
 use std::path::PathBuf;
 
 const HOST: &str = "127.0.0.1";
@@ -43,6 +44,28 @@ pub(crate) struct Links {
     /// The port of that backplane that components receive from
     #[arg(short = 's', long, value_name = "PORT", default_value_t = SUBSCRIBER_PORT)]
     subscriber_port: u16,
+}
+
+/// Without these links are open to whoever is on their way.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Security")]
+pub(crate) struct Security {
+    /// Seal all links by CURVE, with the keys of this file, made by `multiplane keys new`
+    #[arg(long, value_name = "FILE", requires = "server_key")]
+    curve_key: Option<PathBuf>,
+
+    /// The public key of the backplanes: what `multiplane keys show` prints, or a file
+    #[arg(long, value_name = "KEY", requires = "curve_key", allow_hyphen_values = true)]
+    server_key: Option<String>,
+}
+
+impl Security {
+    /// A component with links of this kind.
+    pub(crate) fn component(&self, name: &str) -> Result<Builder, Failure> {
+        let builder = Bus::builder(name);
+        let (Some(keys), Some(server)) = (&self.curve_key, &self.server_key) else { return Ok(builder) };
+        Ok(builder.curve(curve::read_keys(keys)?, public_key(server)?))
+    }
 }
 
 impl Links {

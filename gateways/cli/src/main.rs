@@ -2,7 +2,7 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | `backplane`, `bench`, `echo`, `publish`, `route`, `demo`, `manual` | one subcommand each |
+//! | `backplane`, `bench`, `echo`, `publish`, `route`, `keys`, `demo`, `manual` | one subcommand each |
 //! | `gateway` | between the bus and foreign worlds, a subcommand each |
 //! | `serve`, `relay`, `log`, `stream` | TCP streams, a subcommand each, and what they share |
 //! | `links` | the arguments that say which backplanes to link to |
@@ -21,6 +21,7 @@ mod demo;
 mod echo;
 mod failure;
 mod gateway;
+mod keys;
 mod links;
 mod log;
 mod manual;
@@ -72,6 +73,8 @@ enum Command {
     Log(log::Args),
     #[command(subcommand)]
     Route(route::Command),
+    #[command(subcommand)]
+    Keys(keys::Command),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -104,6 +107,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Relay(args) => relay::run(&args, &shutdown),
         Command::Log(args) => log::run(&args, &shutdown),
         Command::Route(command) => route::run(&command),
+        Command::Keys(command) => keys::run(&command),
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
     }
