@@ -3,6 +3,7 @@
 use super::command::{self, Command};
 use super::curve::CurveError;
 use super::frame::{FrameError, Header};
+use super::words_of;
 
 /// Bytes of a greeting.
 pub const GREETING: usize = 64;
@@ -222,7 +223,7 @@ impl Handshake {
         let metadata = match command::parse(body) {
             Some(Command::Ready(metadata)) => metadata,
             Some(Command::Error(reason)) => {
-                return Err(Refusal::Refused { reason: String::from_utf8_lossy(reason).into_owned() });
+                return Err(Refusal::Refused { reason: words_of(reason) });
             }
             _ => return Err(Refusal::Protocol { what: "the first command is not READY" }),
         };
@@ -237,7 +238,7 @@ impl Handshake {
             }
             other => {
                 command::write_error(out, "Invalid socket type");
-                let theirs = String::from_utf8_lossy(&theirs[..theirs.len().min(32)]).into_owned();
+                let theirs = words_of(&theirs[..theirs.len().min(32)]);
                 let cure = match other {
                     Some(_) => "publisher and subscriber port are probably swapped",
                     None => "only PUB, SUB, XPUB and XSUB talk to a backplane",
@@ -299,7 +300,7 @@ fn check_greeting(input: &[u8], wanted: &'static str) -> Result<(), Refusal> {
     let Some(mechanism) = input.get(12..32) else { return Ok(()) };
     if mechanism.strip_prefix(wanted.as_bytes()).is_none_or(|rest| rest.iter().any(|&byte| byte != 0)) {
         let name = mechanism.split(|&byte| byte == 0).next().unwrap_or_default();
-        return Err(Refusal::Mechanism { name: String::from_utf8_lossy(name).into_owned(), ours: wanted });
+        return Err(Refusal::Mechanism { name: words_of(name), ours: wanted });
     }
     Ok(())
 }

@@ -13,3 +13,8 @@ pub mod frame;
 mod handshake;
 
 pub use handshake::{GREETING, Handshake, NULL, Peer, Refusal, SocketType, greeting, read_greeting};
+
+/// A peer's own words, fit for one line of a log: what would move a cursor makes way for a replacement character.
+fn words_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace(char::is_control, "\u{fffd}")
+}

@@ -1,5 +1,6 @@
 //! Counts what is allocated, per thread.
-#![allow(unsafe_code, unreachable_pub)] // A counting allocator cannot be written without.
+#![allow(unsafe_code)] // A counting allocator cannot be written without.
+#![allow(unreachable_pub, dead_code, reason = "each program uses its part")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -36,12 +37,22 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Bytes that this thread holds: what it took, without what it gave back.
+pub fn live() -> isize {
+    LIVE.get()
+}
+
 /// Runs `work`; the most that it held at once, above what was held before, must not pass `limit` bytes.
 pub fn within<T>(limit: usize, what: &str, work: impl FnOnce() -> T) -> T {
+    measured(limit, what, work).0
+}
+
+/// As [`within`], and says how much it was.
+pub fn measured<T>(limit: usize, what: &str, work: impl FnOnce() -> T) -> (T, isize) {
     let before = LIVE.get();
     PEAK.set(before);
     let result = work();
     let used = PEAK.get() - before;
     assert!(used <= limit as isize, "{what} allocated {used} bytes, more than {limit}");
-    result
+    (result, used)
 }

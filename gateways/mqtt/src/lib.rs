@@ -41,6 +41,9 @@
 
 mod client;
 mod config;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod report;
 mod session;

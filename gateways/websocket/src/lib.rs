@@ -33,6 +33,9 @@
 mod config;
 mod connection;
 mod desk;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod http;
 mod interest;

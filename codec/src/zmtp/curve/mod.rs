@@ -85,7 +85,7 @@ fn expect<'a>(body: &'a [u8], name: &'static str) -> Result<&'a [u8], CurveError
         b"ERROR" => {
             let reason = data.split_first().and_then(|(&length, reason)| reason.get(..usize::from(length)));
             let reason = reason.ok_or(CurveError::Malformed { command: "ERROR" })?;
-            Err(CurveError::Refused { reason: String::from_utf8_lossy(reason).into_owned() })
+            Err(CurveError::Refused { reason: super::words_of(reason) })
         }
         _ => Err(CurveError::Unexpected { wanted: name }),
     }
