@@ -54,6 +54,8 @@ budget! {
     subscriber_queue_bytes, SUBSCRIBER_QUEUE_BYTES: usize = 8 * 1024 * 1024;
     /// Connections of one backplane; each costs a descriptor and some kilobytes.
     connections, CONNECTIONS: usize = 10_000;
+    /// Connections of one backplane that come from one address of another host: one stranger must not take all places.
+    connections_per_address, CONNECTIONS_PER_ADDRESS: usize = 1000;
     /// How long a connection may take for its handshake: a stranger must not keep a place by saying nothing.
     handshake_deadline, HANDSHAKE_DEADLINE: Duration = Duration::from_secs(2);
     /// Bytes of one subscription's topic: it is kept for the life of a link, sent again after each reconnection, and
@@ -94,7 +96,7 @@ budget! {
 }
 
 // Relations between the defaults are checked when this crate is compiled; those of a changed budget by `check`.
-const _: () = assert!(DRAIN_BATCH <= INBOX);
+const _: () = assert!(DRAIN_BATCH <= INBOX && CONNECTIONS_PER_ADDRESS <= CONNECTIONS);
 const _: () = assert!(COPY_BELOW_BYTES <= ARENA_CHUNK_BYTES);
 const _: () = assert!(SUBSCRIPTION_TOPIC_BYTES <= TOPIC_BYTES && TOPIC_BYTES <= MESSAGE_BYTES);
 const _: () = assert!(MESSAGE_BYTES <= UNFINISHED_BYTES && SUBSCRIPTIONS_PER_PEER <= SUBSCRIPTIONS);

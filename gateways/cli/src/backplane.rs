@@ -1,6 +1,7 @@
 //! `multiplane backplane`: the forwarding point that components meet at.
 
 use crate::failure::{Failure, say};
+use crate::limits::Limits;
 use crate::links::{NAME, PUBLISHER_PORT, SUBSCRIBER_PORT};
 use crate::shutdown::Shutdown;
 use multiplane_bench::table::grouped;
@@ -76,6 +77,9 @@ pub(crate) struct Args {
     /// Who does the work
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = EngineName::Native)]
     engine: EngineName,
+
+    #[command(flatten)]
+    limits: Limits,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -125,6 +129,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         .guard(args.guard)
         .workers(usize::from(args.workers))
         .unix_shortcut(args.unix)
+        .budget(args.limits.budget())
         .engine(match args.engine {
             EngineName::Native => Engine::Native,
             EngineName::Libzmq => Engine::Libzmq,

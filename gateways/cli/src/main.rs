@@ -22,6 +22,7 @@ mod echo;
 mod failure;
 mod gateway;
 mod keys;
+mod limits;
 mod links;
 mod log;
 mod manual;

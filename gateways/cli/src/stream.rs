@@ -30,6 +30,14 @@ pub(crate) struct Clients {
     /// sends nothing
     #[arg(long, value_name = "S", value_parser = seconds)]
     idle_timeout: Option<Duration>,
+
+    /// Clients that may be connected at a time; whoever comes then is turned away
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+
+    /// Bytes that wait for one client; beyond, --on-slow says what happens
+    #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    queue_bytes: u32,
 }
 
 impl Clients {
@@ -39,6 +47,7 @@ impl Clients {
         if let Some(timeout) = self.idle_timeout {
             server = server.idle_timeout(timeout);
         }
+        server = server.clients(self.connections as usize).queue_bytes(self.queue_bytes as usize);
         server.on_slow(OnSlow::from(self.on_slow)).start().map_err(failed)
     }
 }

@@ -1,5 +1,6 @@
 //! One connection: its socket, its handshake, what has come and what waits to go.
 
+use super::addresses::Place;
 use super::chunk::{CHUNK, Input, Pool, Run};
 use super::queue::SendQueue;
 use crate::io::curve::denial;
@@ -28,6 +29,8 @@ pub(super) struct Newcomer<S> {
     pub(super) is_here: bool,
     /// The name of a Unix socket to which it may move.
     pub(super) offer: Option<Arc<[u8]>>,
+    /// What it takes of the places for its address.
+    pub(super) place: Option<Place>,
 }
 
 pub(super) struct Connection<S> {
@@ -59,6 +62,7 @@ pub(super) struct Connection<S> {
     pub(super) topics: String,
     /// Memory of `input` that was counted.
     pub(super) kept: usize,
+    _place: Option<Place>,
 }
 
 /// Bytes of text about subscriptions, and of each of them.
@@ -77,7 +81,7 @@ pub(super) enum ReadOutcome {
 
 impl<S: Read + Write> Connection<S> {
     pub(super) fn new(
-        Newcomer { stream, address, side, offer, .. }: Newcomer<S>,
+        Newcomer { stream, address, side, offer, place, .. }: Newcomer<S>,
         mut queue: SendQueue,
         deadline: Instant,
     ) -> Self {
@@ -108,6 +112,7 @@ impl<S: Read + Write> Connection<S> {
             complaint: RateLimit::new(),
             topics: String::new(),
             kept: 0,
+            _place: place,
         }
     }
 

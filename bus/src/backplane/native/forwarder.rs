@@ -523,7 +523,8 @@ mod tests {
         subscriber.locked(|(input, ..)| input.append(&mut hello));
         let id = forwarder.next_id();
         let (stream, side) = (subscriber.clone(), Side::Subscriber);
-        let newcomer = Newcomer { stream, address: "a test".to_owned(), side, is_here: true, offer: None };
+        let newcomer =
+            Newcomer { stream, address: "a test".to_owned(), side, is_here: true, offer: None, place: None };
         forwarder.connect(newcomer, now);
         while handshake.peer().is_none() {
             subscriber.locked(|(input, output, _)| {

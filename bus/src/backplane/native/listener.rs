@@ -7,7 +7,7 @@ use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use std::io;
-use std::net::ToSocketAddrs;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 /// Connections over the limit that may come in by a Unix socket: each has a place already, which it gives up as soon as
@@ -26,21 +26,23 @@ enum Port {
 }
 
 impl Listener {
-    /// Takes the next connection.
-    pub(super) fn accept(&self) -> io::Result<Newcomer<Socket>> {
+    /// Takes the next connection, and says where it comes from if that is another host.
+    pub(super) fn accept(&self) -> io::Result<(Newcomer<Socket>, Option<IpAddr>)> {
         let side = self.side;
         match &self.port {
             Port::Tcp(listener, offer) => {
                 let (stream, address) = listener.accept()?;
                 let is_here = unix::is_same_host(&stream);
                 let offer = offer.as_ref().filter(|_| is_here).cloned();
-                Ok(Newcomer {
+                let newcomer = Newcomer {
                     stream: Socket::Tcp(stream),
                     address: address.to_string(),
                     side,
                     is_here,
                     offer,
-                })
+                    place: None,
+                };
+                Ok((newcomer, (!is_here).then_some(address.ip())))
             }
             Port::Unix(listener) => {
                 let (stream, _) = listener.accept()?;
@@ -48,7 +50,8 @@ impl Listener {
                 let address = stream
                     .peer_addr()
                     .map_or_else(|_| "unix".to_owned(), |address| format!("unix {address:?}"));
-                Ok(Newcomer { stream: Socket::unix(stream), address, side, is_here: true, offer: None })
+                let stream = Socket::unix(stream);
+                Ok((Newcomer { stream, address, side, is_here: true, offer: None, place: None }, None))
             }
         }
     }

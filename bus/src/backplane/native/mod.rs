@@ -5,6 +5,7 @@
 //! same subscribers want goes to each of them as one piece: shared if it is long, copied behind the others if it is
 //! short. All that a turn gathered for a subscriber leaves in one `writev`.
 
+mod addresses;
 mod chunk;
 mod connection;
 mod courtesy;
@@ -25,6 +26,7 @@ mod wishes;
 use super::{BackplaneBuilder, Security, Shared};
 use crate::io::Socket;
 use crate::worker::{RateLimit, now};
+use addresses::Addresses;
 use connection::{Newcomer, Side};
 use courtesy::{Courtesy, Moved};
 use forwarder::{Forwarder, Readiness};
@@ -64,6 +66,9 @@ pub(super) struct Native {
     /// Of the poll.
     registry: Arc<Registry>,
     listeners: Vec<Listener>,
+    addresses: Addresses,
+    /// Connections of one of them.
+    places: usize,
     forwarder: Forwarder<Socket>,
     security: Option<Security>,
     /// Kept for telling those who come when there is no descriptor left.
@@ -93,6 +98,8 @@ impl Native {
             registry: Arc::new(poll.registry().try_clone()?),
             poll,
             listeners,
+            addresses: Addresses::default(),
+            places: builder.budget.connections_per_address,
             spare: None,
             accept_after: None,
             complaint: RateLimit::new(),
@@ -206,7 +213,16 @@ impl Native {
         for _ in 0..ACCEPTS {
             let Some(listener) = self.listeners.get(nth) else { return };
             match listener.accept() {
-                Ok(newcomer) if self.forwarder.has_place(&newcomer.address, listener.over_limit(), now) => {
+                Ok((mut newcomer, address))
+                    if self.forwarder.has_place(&newcomer.address, listener.over_limit(), now) =>
+                {
+                    if let Some(address) = address {
+                        newcomer.place = self.addresses.enter(address, self.places);
+                        if newcomer.place.is_none() {
+                            self.refuse_address(&newcomer.address, now);
+                            continue;
+                        }
+                    }
                     let ours = match &mut self.forwarder.team {
                         Some(team) => team.deal(newcomer),
                         None => Some(newcomer),
@@ -236,6 +252,21 @@ impl Native {
         }
         // There may be more, and there will be no event for them.
         self.accept_after = Some(now);
+    }
+
+    /// Turns away one more from an address that has as many connections as it may.
+    fn refuse_address(&mut self, address: &str, now: Instant) {
+        self.shared.counters.refused.add(1);
+        let limit = self.places;
+        self.complaint.complain(now, |before| {
+            tracing::warn!(
+                backplane = self.name,
+                address,
+                limit,
+                before,
+                "refused: too many connections from this address"
+            );
+        });
     }
 
     fn take_in(&mut self, mut newcomer: Newcomer<Socket>, now: Instant) {

@@ -51,8 +51,14 @@ impl<S: Read + Write> Simulated<S> {
         worker.team.iter().for_each(Team::has_come);
         let id = worker.next_id();
         let side = if publishes { Side::Publisher } else { Side::Subscriber };
-        let newcomer =
-            Newcomer { stream, address: id.to_string(), side, is_here: true, offer: Some([].into()) };
+        let newcomer = Newcomer {
+            stream,
+            address: id.to_string(),
+            side,
+            is_here: true,
+            offer: Some([].into()),
+            place: None,
+        };
         worker.connect(newcomer, now);
         self.name(self.next, id)
     }

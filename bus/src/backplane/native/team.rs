@@ -216,7 +216,7 @@ impl<S: Read + Write> Forwarder<S> {
         let bytes = self.budget.subscriber_queue_bytes.min(JOINT_BYTES);
         let queue = SendQueue::new(usize::MAX, bytes);
         let address = format!("worker {worker}");
-        let newcomer = Newcomer { stream, address, side, is_here: true, offer: None };
+        let newcomer = Newcomer { stream, address, side, is_here: true, offer: None, place: None };
         self.peers.insert(Connection::joint(newcomer, queue, now));
         if let (Side::Subscriber, Some(team)) = (side, &mut self.team) {
             team.joints[worker] = Some(id);
@@ -350,7 +350,7 @@ mod tests {
         fn meet(&self, kind: SocketType, side: Side) -> (u32, End) {
             let (end, id) = (End::default(), self.forwarder.borrow().next_id());
             let (stream, address) = (end.clone(), "a test".to_owned());
-            let newcomer = Newcomer { stream, address, side, is_here: true, offer: None };
+            let newcomer = Newcomer { stream, address, side, is_here: true, offer: None, place: None };
             self.forwarder.borrow_mut().connect(newcomer, self.now);
             let (mut handshake, hello) = Handshake::start(kind);
             end.input.put(&hello);

@@ -63,6 +63,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
     queue: u32,
 
+    /// Bytes of a payload of a device, where --length-bytes would allow more
+    #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    max_message: u32,
+
+    /// Devices that may be connected to the one port at a time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+
     /// Print every payload and every framing error, byte by byte
     #[arg(long)]
     trace_frames: bool,
@@ -124,6 +132,8 @@ fn config(args: &Args) -> Result<Config, Failure> {
         },
         frame_timeout: args.frame_timeout,
         queue: args.queue as usize,
+        limit: args.max_message as usize,
+        connections: args.connections as usize,
         trace_frames: args.trace_frames,
         ..Config::new(devices)
     })
