@@ -186,11 +186,13 @@ impl Connection {
             Step::Upgrade { bytes, taken } => {
                 self.outgoing.push(bytes.into(), 0);
                 let begun = head.split_off(taken);
+                let most =
+                    if desk.config.echo { desk.config.message } else { FIRST.min(desk.config.message) };
                 let config = WebSocketConfig::default()
                     .read_buffer_size(READ)
                     .write_buffer_size(0)
-                    .max_message_size(Some(FIRST.min(desk.config.message)))
-                    .max_frame_size(Some(FIRST.min(desk.config.message)));
+                    .max_message_size(Some(most))
+                    .max_frame_size(Some(most));
                 let socket = WebSocketContext::from_partially_read(begun, Role::Server, Some(config));
                 self.phase = Phase::Open { socket: Box::new(socket), session: None, held: None };
                 self.until = Some(now + desk.config.patience);
@@ -229,6 +231,10 @@ impl Connection {
                 _ => continue,
             };
             self.budget.left -= 1.0;
+            if desk.config.echo {
+                self.outgoing.push(form.frame(body), 0);
+                continue;
+            }
             let begins = session.is_none();
             if let Err((code, reason)) = desk.hear(key, self, form, body, now) {
                 if begins {
