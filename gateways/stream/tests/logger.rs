@@ -80,6 +80,21 @@ fn what_is_there_already_stays() {
     assert_eq!(logger.close(PATIENCE).written, 5);
 }
 
+/// As a process leaves it that was killed while it wrote.
+#[test]
+fn behind_half_a_line_a_new_one_begins() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    std::fs::write(&path, "whole\nhal").unwrap();
+    let backplane = Backplane::new("HALF").unwrap();
+    let publisher = PublishTo::new("HALF").unwrap();
+    let logger = LineLogger::builder("HALF", &path).start().unwrap();
+    publisher.publish("new").unwrap();
+    drop(backplane);
+    assert_eq!(logger.close(PATIENCE).written, 1);
+    assert_eq!(read_to_string(&path).unwrap(), "whole\nhal\nnew\n");
+}
+
 #[test]
 fn lines_are_written_when_the_interval_is_over() {
     let folder = tempdir().unwrap();

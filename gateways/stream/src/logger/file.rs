@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -29,10 +29,28 @@ pub(super) trait Sink: Write + Sized {
     fn sync(&mut self) -> io::Result<()>;
 }
 
+/// Of a file that can be read; what is none, or empty, does not.
+fn ends_amid_a_line(path: &Path) -> bool {
+    let last = || {
+        let mut file = File::open(path)?;
+        if !file.metadata()?.is_file() {
+            return Ok(b'\n');
+        }
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last).map(|()| last[0])
+    };
+    last().is_ok_and(|last: u8| last != b'\n')
+}
+
 impl Sink for File {
     fn open(path: &Path) -> io::Result<(Self, u64)> {
         // Logs are for their owner, and for those who may read logs.
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+        // Whoever was killed amid a line has left a part of it, behind which no other line may begin.
+        if ends_amid_a_line(path) {
+            file.write_all(b"\n")?;
+        }
         let length = file.metadata()?.len();
         Ok((file, length))
     }
