@@ -87,8 +87,8 @@ budget! {
     tick, TICK: Duration = Duration::from_millis(100);
     /// The wait before the first reconnection attempt; it doubles up to [`RECONNECT_MAXIMUM`].
     reconnect_interval, RECONNECT_INTERVAL: Duration = Duration::from_millis(50);
-    /// The longest wait between reconnection attempts: a restarted backplane has its links back in half a second.
-    reconnect_maximum, RECONNECT_MAXIMUM: Duration = Duration::from_millis(400);
+    /// The longest wait between reconnection attempts: a restarted backplane has its links back in a quarter of a second.
+    reconnect_maximum, RECONNECT_MAXIMUM: Duration = Duration::from_millis(200);
     /// How long `start` waits until every link is live: a machine that boots beside us has some seconds to answer.
     start_deadline, START_DEADLINE: Duration = Duration::from_secs(5);
     /// How long `close` flushes what was accepted: Ctrl-C must end a program in under a second.
