@@ -32,10 +32,10 @@ pub fn has_listener(port: u16) -> bool {
     sockets().any(|(local, state)| local == port && state == LISTEN)
 }
 
-/// The TCP sockets of this machine: local port and state.
+/// The TCP sockets of this machine, or of the network that this thread has moved to: local port and state.
 fn sockets() -> impl Iterator<Item = (u16, String)> {
-    let tables =
-        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
+        .map(|table| std::fs::read_to_string(table).unwrap_or_default());
     let socket = |line: &str| {
         let mut columns = line.split_whitespace().skip(1);
         let (_, port) = columns.next()?.rsplit_once(':')?;

@@ -61,6 +61,25 @@ impl Process {
         }
     }
 
+    /// The next line of its output for which `wanted` holds, if it has come already.
+    pub fn has_said(&mut self, wanted: impl Fn(&str) -> bool) -> Option<String> {
+        while let Ok(line) = self.lines.try_recv() {
+            self.said.push(line.clone());
+            if wanted(&line) {
+                return Some(line);
+            }
+        }
+        None
+    }
+
+    /// All that it said; complete once it has ended.
+    pub fn output(&mut self) -> &[String] {
+        if !self.is_running() {
+            self.said.extend(self.lines.iter());
+        }
+        &self.said
+    }
+
     /// What follows `mark` in the next line that begins with it.
     #[track_caller]
     pub fn after(&mut self, mark: &str) -> String {
@@ -79,7 +98,45 @@ impl Process {
 
     /// Sends it Ctrl-C.
     pub fn interrupt(&self) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+        self.signal(Signal::INT);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+
+    /// Memory that it has, in bytes.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn resident(&self) -> usize {
+        self.stat("statm").split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    /// Hundredths of a second that it was on a processor.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        let stat = self.stat("stat");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// How many open files, threads and the like it has: the entries of a folder that the system keeps about it.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn count(&self, folder: &str) -> usize {
+        std::fs::read_dir(format!("/proc/{}/{folder}", self.id())).unwrap().count()
+    }
+
+    fn stat(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.id())).unwrap_or_default()
     }
 
     /// Ends it at once, without a chance to say goodbye.

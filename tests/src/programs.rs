@@ -19,6 +19,19 @@ pub fn multiplane() -> PathBuf {
     given.unwrap_or_else(|| BUILT.get_or_init(|| build(&["--bin", "multiplane"], "multiplane")).clone())
 }
 
+/// A forwarder of libzmq alone, to compare with. Cargo builds it before any test of this package, beside the folder of
+/// the tests.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn plain_libzmq() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join("plain-libzmq");
+    assert!(path.exists(), "{} is not there: run this test with cargo", path.display());
+    path
+}
+
 /// An example of the bus.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {

@@ -16,6 +16,17 @@ impl Random {
         Self(seed)
     }
 
+    /// The numbers of one of several parts of a run, which are the same whether the other parts run or not.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        Self(name.bytes().fold(self.0, |seed, byte| seed.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)))
+    }
+
+    /// So many bytes.
+    pub fn bytes(&mut self, count: u64) -> Vec<u8> {
+        (0..count).map(|_| self.below(256) as u8).collect()
+    }
+
     /// The next number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

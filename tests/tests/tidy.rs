@@ -87,7 +87,7 @@ fn few_files_name_libzmq() {
         "bus/src/backplane/libzmq.rs",
         // Where libzmq is the peer, and the one to compare with.
         "bus/tests/backplane/",
-        "tests/src/foreign.rs",
+        "tests/src/foreign/",
         "bench/",
         "tests/tests/tidy.rs",
     ];

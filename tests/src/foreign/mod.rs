@@ -1,6 +1,8 @@
 //! Sockets of others that do what they are told: two versions of libzmq, and a ZMTP peer in pure Python that is neither
 //! libzmq nor ours.
 
+pub mod plain;
+
 use crate::process::Process;
 use crate::programs::python;
 use serde_json::{Value, json};

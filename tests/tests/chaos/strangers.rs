@@ -1,0 +1,212 @@
+//! Rows in which peers break the rules, while honest ones go on.
+
+use crate::ends::Honest;
+use crate::trial::{Ran, Trial};
+use crate::wire::{self, command, greeting, message, ready, subscription};
+use multiplane_tests::clock::now;
+use multiplane_tests::hub::Hub;
+use multiplane_tests::random::Random;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// What other protocols say first.
+const OTHERS: [&[u8]; 6] = [
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"SSH-2.0-OpenSSH_9.2p1\r\n",
+    b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04test",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
+];
+
+/// What an honest peer would say, for mutation.
+fn script(random: &mut Random) -> Vec<u8> {
+    let kind = ["SUB", "PUB", "XSUB", "XPUB"][random.below(4) as usize];
+    let mut script = [greeting(random.below(3) as u8), ready(kind)].concat();
+    for _ in 0..random.below(6) {
+        let topic = random.bytes(3);
+        script.extend(match random.below(3) {
+            0 => command(b"PING", b"\0\0context"),
+            1 => message(&[&topic, b"a message of a hostile publisher", &topic]),
+            _ => subscription(&topic),
+        });
+    }
+    script
+}
+
+fn hostile(random: &mut Random) -> Vec<u8> {
+    let mut bytes = script(random);
+    match random.below(8) {
+        0 => {
+            let length = random.below(200);
+            bytes = random.bytes(length);
+        }
+        1 => bytes = OTHERS[random.below(OTHERS.len() as u64) as usize].to_vec(),
+        2 => {
+            bytes.truncate(random.below(bytes.len() as u64) as usize);
+            let length = random.below(100);
+            bytes.extend(random.bytes(length));
+        }
+        _ => {
+            for _ in 0..1 + random.below(4) {
+                let at = random.below(bytes.len() as u64) as usize;
+                bytes[at] = random.below(256) as u8;
+            }
+        }
+    }
+    bytes
+}
+
+/// T6.
+pub fn malformed_sessions(trial: &mut Trial) -> Ran {
+    let mut hub = trial.hub();
+    let honest = Honest::new(trial.system, &hub);
+    honest.exchange(trial, 1000, |_| {});
+    let before = hub.process().resident();
+    for session in 0..6000 {
+        let bytes = hostile(&mut trial.random);
+        let port = [hub.subscriber_port(), hub.publisher_port()][trial.random.below(2) as usize];
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { break };
+        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let piece = 1 + trial.random.below(bytes.len().max(1) as u64) as usize;
+        bytes.chunks(piece).for_each(|piece| drop(stream.write_all(piece)));
+        match trial.random.below(3) {
+            0 => {}
+            1 => {
+                wire::half_close(&stream);
+                let _ = stream.read(&mut [0; 100]);
+            }
+            _ => drop(stream.read(&mut [0; 1])),
+        }
+        if session % 2 == 0 {
+            honest.send(&mut trial.tally);
+            honest.take(&mut trial.tally, Duration::ZERO);
+        }
+    }
+    alive_and_well(trial, &mut hub, &honest);
+    trial.grown("memory", before, hub.process().resident(), 25);
+    Ok(())
+}
+
+/// It still runs, and the honest ones have lost nothing.
+fn alive_and_well(trial: &mut Trial, hub: &mut Hub, honest: &Honest) {
+    let runs = hub.process().is_running();
+    trial.must("it runs", runs);
+    honest.settle(trial, 0);
+    honest.exchange(trial, 100, |_| {});
+    trial.all_delivered();
+}
+
+/// T7.
+pub fn huge_frames(trial: &mut Trial) -> Ran {
+    let mut hub = trial.hub();
+    let honest = Honest::new(trial.system, &hub);
+    honest.exchange(trial, 100, |_| {});
+    let before = hub.process().resident();
+    let mut kept = Vec::new();
+    for (port, kind) in [(hub.subscriber_port(), "SUB"), (hub.publisher_port(), "PUB")] {
+        for length in [1 << 30, 1 << 33, 1 << 36, (1 << 63) - 1, u64::MAX] {
+            let mut stream = wire::peer(port, kind).unwrap();
+            let head = [&[2][..], &u64::to_be_bytes(length), &[7; 1024]].concat();
+            stream.write_all(&head).unwrap();
+            if !wire::is_closed_within(&stream, Duration::from_secs(1)) {
+                kept.push((kind, length, stream));
+            }
+        }
+    }
+    let open: Vec<_> = kept.iter().map(|(kind, length, _)| format!("{kind} {length:#x}")).collect();
+    trial.must(format!("refused, but open: {}", open.join(", ")), kept.is_empty());
+    alive_and_well(trial, &mut hub, &honest);
+    trial.grown("memory", before, hub.process().resident(), 5);
+    Ok(())
+}
+
+/// T8.
+pub fn long_topics(trial: &mut Trial) -> Ran {
+    let mut hub = trial.hub();
+    let honest = Honest::new(trial.system, &hub);
+    let mut refused = 0;
+    for length in [200, 1000, 1024, 1025, 5000, 65_536, 1_000_000] {
+        let mut stream = wire::peer(hub.subscriber_port(), "SUB").unwrap();
+        let _ = stream.write_all(&subscription(&vec![b'x'; length]));
+        let wait = Duration::from_millis(if length > 1024 { 5000 } else { 100 });
+        let closed = wire::is_closed_within(&stream, wait);
+        trial.must(format!("{length} bytes are treated by the limit"), closed == (length > 1024));
+        refused += usize::from(closed);
+        honest.exchange(trial, 10, |_| {});
+    }
+    trial.note(format!("{refused} of 7 refused"));
+    alive_and_well(trial, &mut hub, &honest);
+    Ok(())
+}
+
+/// T9. Each of them another topic of thirty bytes.
+pub fn subscription_flood(trial: &mut Trial) -> Ran {
+    // For those who know no limit a part of it is enough.
+    let flood = if trial.system.is_ours() { 300_000 } else { 100_000 };
+    let mut hub = trial.hub();
+    let honest = Honest::new(trial.system, &hub);
+    honest.exchange(trial, 100, |_| {});
+    let before = hub.process().resident();
+    let mut stream = wire::peer(hub.subscriber_port(), "SUB").unwrap();
+    let (mut most, mut closed) = (0, false);
+    for n in 0..flood / 1000 {
+        let topics = (0..1000).flat_map(|_| subscription(&trial.random.bytes(30)));
+        if stream.write_all(&topics.collect::<Vec<u8>>()).is_err() {
+            closed = true;
+            break;
+        }
+        if n % 10 == 0 {
+            most = most.max(hub.process().resident());
+            honest.exchange(trial, 1, |_| {});
+        }
+    }
+    closed |= wire::is_closed_within(&stream, Duration::from_secs(3));
+    trial.must("the peer is sent away", closed);
+    most = most.max(hub.process().resident());
+    alive_and_well(trial, &mut hub, &honest);
+    trial.grown("memory at most", before, most, 100);
+    Ok(())
+}
+
+/// T10. Both kinds at both ports at once.
+pub fn slow_handshakes(trial: &mut Trial) -> Ran {
+    const GIVEN_UP: Duration = Duration::from_secs(4);
+    let mut hub = trial.hub();
+    let honest = Honest::new(trial.system, &hub);
+    let ports = [hub.subscriber_port(), hub.publisher_port()];
+    let start = now();
+    let mut closed = Vec::new();
+    std::thread::scope(|scope| {
+        let visits: Vec<_> = ports
+            .into_iter()
+            .flat_map(|port| [(port, false), (port, true)])
+            .map(|(port, dribbles)| {
+                scope.spawn(move || {
+                    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                    for byte in greeting(0) {
+                        if start.elapsed() > GIVEN_UP {
+                            return None;
+                        }
+                        if dribbles && stream.write_all(&[byte]).is_err() {
+                            break;
+                        }
+                        if wire::is_closed_within(&stream, Duration::from_millis(200)) {
+                            break;
+                        }
+                    }
+                    Some(start.elapsed())
+                })
+            })
+            .collect();
+        closed.extend(visits.into_iter().map(|visit| visit.join().unwrap()));
+    });
+    let open = closed.iter().filter(|time| time.is_none()).count();
+    trial.must(format!("all 4 are closed, but {open} open after {GIVEN_UP:?}"), open == 0);
+    if let Some(slowest) = closed.into_iter().flatten().max() {
+        trial.within("closed after", slowest, Duration::from_millis(2300));
+    }
+    alive_and_well(trial, &mut hub, &honest);
+    Ok(())
+}
