@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::keys::public_key;
 use multiplane_bus::{Builder, Bus, Route, RoutingSpec, curve};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HOST: &str = "127.0.0.1";
 pub(crate) const SUBSCRIBER_PORT: u16 = 43125;
@@ -82,6 +82,11 @@ impl Links {
     /// All links of all backplanes, without a topic.
     pub(crate) fn both(&self) -> Result<RoutingSpec, Failure> {
         self.spec("port", |route| Route { topics: Vec::new(), ..route })
+    }
+
+    /// The routing specification that was named.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.routing.as_deref()
     }
 
     fn spec(&self, needed: &str, narrow: impl Fn(Route) -> Route) -> Result<RoutingSpec, Failure> {

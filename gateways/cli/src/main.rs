@@ -2,7 +2,7 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | `backplane`, `bench`, `echo`, `publish`, `route`, `keys`, `demo`, `manual` | one subcommand each |
+//! | `backplane`, `bench`, `doctor`, `drill`, `echo`, `publish`, `route`, `keys`, `demo`, `manual` | one subcommand each |
 //! | `gateway` | between the bus and foreign worlds, a subcommand each |
 //! | `serve`, `relay`, `log`, `stream` | TCP streams, a subcommand each, and what they share |
 //! | `links` | the arguments that say which backplanes to link to |
@@ -18,6 +18,8 @@ mod bench;
 mod bench_report;
 mod clock;
 mod demo;
+mod doctor;
+mod drill;
 mod echo;
 mod failure;
 mod gateway;
@@ -66,6 +68,8 @@ enum Command {
     Echo(echo::Args),
     Publish(publish::Args),
     Bench(bench::Args),
+    Doctor(doctor::Args),
+    Drill(drill::Args),
     BenchRole(bench::RoleArgs),
     #[command(subcommand)]
     Gateway(gateway::Command),
@@ -102,6 +106,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Echo(args) => echo::run(&args, &shutdown),
         Command::Publish(args) => publish::run(&args, &shutdown),
         Command::Bench(args) => bench::run(args, &shutdown),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Drill(args) => drill::run(&args, &shutdown),
         Command::BenchRole(args) => bench::play(&args),
         Command::Gateway(command) => gateway::run(command, &shutdown),
         Command::Serve(args) => serve::run(&args, &shutdown),
