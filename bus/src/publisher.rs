@@ -7,7 +7,7 @@ use crate::shared::{BackplaneShared, PublishSide, not_taken};
 use crate::worker::{Command, after, now};
 use multiplane_codec::encode;
 use multiplane_ring::queue::bounded;
-use multiplane_ring::stream::Refused;
+use multiplane_ring::stream::{Refused, RoomHook};
 use serde::Serialize;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -25,6 +25,7 @@ use std::time::Duration;
 pub struct Publisher {
     shared: Arc<BackplaneShared>,
     trailer: u64,
+    on_room: Option<RoomHook>,
 }
 
 /// How long to wait for room.
@@ -37,7 +38,7 @@ enum Patience {
 
 impl Publisher {
     pub(crate) fn new(shared: Arc<BackplaneShared>) -> Self {
-        Self { shared, trailer: 0 }
+        Self { shared, trailer: 0, on_room: None }
     }
 
     /// The backplane that it publishes on.
@@ -64,6 +65,29 @@ impl Publisher {
     pub fn with_trailer(mut self) -> Self {
         // The standard library's hash keys are the randomness at hand; 0 would mean no trailer.
         self.trailer = RandomState::new().build_hasher().finish() | 1;
+        self
+    }
+
+    /// A publisher that calls `wake`, on a worker's thread, when there is room for many messages again after
+    /// [`try_publish`](Self::try_publish) has answered [`PublishError::Full`], and when the bus closes: for a thread that
+    /// waits for other things as well, such as sockets, and is woken by a descriptor. It must be quick, and may be called
+    /// once too often.
+    ///
+    /// ```no_run
+    /// # fn example(bus: multiplane_bus::Bus) -> Result<(), Box<dyn std::error::Error>> {
+    /// use multiplane_bus::PublishError;
+    ///
+    /// let thread = std::thread::current();
+    /// let publisher = bus.publisher("BP1")?.on_room(move || thread.unpark());
+    /// while let Err(PublishError::Full { .. }) = publisher.try_publish("topic", "payload") {
+    ///     std::thread::park(); // Or a poll over sockets.
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_room(mut self, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_room = Some(Arc::new(wake));
         self
     }
 
@@ -217,11 +241,16 @@ impl Publisher {
         let (worker, backplane) = (&*self.shared.worker, self.shared.id.name());
         let mut deadline = None;
         let mut waits = !matches!(patience, Patience::Now);
+        let mut hook = self.on_room.as_ref().filter(|_| !waits);
         loop {
-            match side.try_push(message) {
-                Ok(()) => break,
-                Err(Refused::Full) if waits => {}
-                Err(refused) => return Err(not_taken(refused, backplane)),
+            match (side.try_push(message), hook.take()) {
+                (Ok(()), _) => break,
+                (Err(Refused::Full), Some(hook)) => {
+                    side.when_room(hook);
+                    continue;
+                }
+                (Err(Refused::Full), None) if waits => {}
+                (Err(refused), _) => return Err(not_taken(refused, backplane)),
             }
             if worker.is_this_thread() {
                 return Err(PublishError::WouldDeadlock { backplane });

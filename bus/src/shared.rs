@@ -7,7 +7,7 @@ use crate::outgoing::{Outgoing, Small};
 use crate::worker::{Command, now};
 use multiplane_core::{Budget, LinkState};
 use multiplane_ring::queue::Sender;
-use multiplane_ring::stream::{Refused, StreamSender};
+use multiplane_ring::stream::{Refused, RoomHook, StreamSender};
 use multiplane_ring::{ReadySet, Wake};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -163,6 +163,11 @@ impl PublishSide {
     /// Waits until there is room or the bus is closed; `false` when it was `deadline` first.
     pub(crate) fn wait_for_room(&self, deadline: Option<Instant>) -> bool {
         self.queue.wait_for_room(deadline, now)
+    }
+
+    /// Has `hook` called when there is room; whoever asks tries once more then.
+    pub(crate) fn when_room(&self, hook: &RoomHook) {
+        self.queue.when_room(hook);
     }
 }
 

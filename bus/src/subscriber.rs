@@ -110,6 +110,9 @@ impl Inbox {
 
     /// After taking: wakes the workers that wait, once there is room for a good batch.
     fn made_room(&self, workers: &[Arc<WorkerShared>]) {
+        if self.on_full != OnFull::Block {
+            return;
+        }
         fence(Ordering::SeqCst);
         if self.blocked.load(Ordering::Relaxed) == 0 || self.queue.len() > self.capacity / 2 {
             return;

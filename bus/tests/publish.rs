@@ -49,6 +49,52 @@ fn each_verb_has_its_patience_and_the_books_close() {
     assert_published_books_close(&counted);
 }
 
+/// Messages small and large, of which the queue holds a few: each refusal is followed by a call, so nobody waits in vain.
+#[test]
+fn whoever_was_refused_is_called_when_there_is_room() {
+    let backplane = blocking_backplane("BP1");
+    let receiver = bus("receiver", &backplane, &["x"]);
+    let subscriber = receiver.subscriber().unwrap();
+    let sender = builder("sender", [backplane.route()]).budget(small()).start().unwrap();
+    let (call, calls) = std::sync::mpsc::channel();
+    let publisher = sender.publisher("BP1").unwrap().on_room(move || {
+        let _ = call.send(());
+    });
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    let mut refused = 0;
+    for n in 0..20_000u32 {
+        let message = (n, "x".repeat(n as usize * 7 % 700));
+        while let Err(error) = publisher.try_publish("x", &message) {
+            assert!(matches!(error, PublishError::Full { .. }));
+            refused += 1;
+            calls.recv_timeout(LONG).expect("nobody called");
+        }
+        if n % 100 == 99 {
+            for _ in 0..100 {
+                subscriber.recv_timeout(LONG).unwrap();
+            }
+        }
+    }
+    assert!(refused > 100, "the queue was full {refused} times only");
+}
+
+/// A queue that stays full until the bus closes.
+#[test]
+fn whoever_was_refused_is_called_when_the_bus_closes() {
+    let (_backplane, _stalled, sender) = jammed();
+    let (call, calls) = std::sync::mpsc::channel();
+    let publisher = sender.publisher("BP1").unwrap().on_room(move || {
+        let _ = call.send(());
+    });
+    let payload = vec![0; 100_000];
+    while publisher.publish_raw_timeout("x", &payload, Duration::from_millis(300)).is_ok() {}
+    assert!(matches!(publisher.try_publish_raw("x", &payload), Err(PublishError::Full { .. })));
+    assert!(calls.try_recv().is_err(), "called, although there is no room");
+    let _ = sender.close(Duration::ZERO);
+    calls.recv_timeout(LONG).expect("nobody called");
+    assert!(matches!(publisher.try_publish_raw("x", &payload), Err(PublishError::Closed)));
+}
+
 #[test]
 fn closing_in_time_reports_what_could_not_be_sent() {
     let (_backplane, _stalled, sender) = jammed();

@@ -8,7 +8,7 @@ mod broadcast;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
-use multiplane_ring::stream::{Capacity, StreamReceiver, StreamSender, stream};
+use multiplane_ring::stream::{Capacity, RoomHook, StreamReceiver, StreamSender, stream};
 use multiplane_ring::{ReadySet, SleepFlag};
 
 /// The worker never sleeps while a mark is unseen and nobody is about to wake it.
@@ -182,5 +182,33 @@ fn a_record_is_counted_once() {
         consumer.join().unwrap();
         let appended = producer.join().unwrap();
         assert_eq!(sender.appended(), 8 + u64::from(appended));
+    });
+}
+
+/// A producer that finds no room leaves a hook and tries once more; the consumer makes room meanwhile. Either the second
+/// try succeeds or the hook is called: nobody waits for a call that never comes.
+#[test]
+fn whoever_found_no_room_is_called() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let capacity = Capacity { block_bytes: 64, blocks: 2, large_records: 1, large_bytes: 1 };
+        let (sender, mut receiver) = stream(capacity);
+        (0..8).for_each(|_| assert!(append(&sender, 1, 16)));
+        let called = Arc::new(AtomicBool::new(false));
+        let producer = {
+            let called = called.clone();
+            thread::spawn(move || {
+                let hook: RoomHook = std::sync::Arc::new(move || called.store(true, Ordering::SeqCst));
+                let sent = append(&sender, 2, 16) || {
+                    sender.when_room(&hook);
+                    append(&sender, 2, 16)
+                };
+                (sender, sent)
+            })
+        };
+        take_all(&mut receiver, &mut [0; 3]);
+        let (_sender, sent) = producer.join().unwrap();
+        assert!(sent || called.load(Ordering::SeqCst), "it waits for ever");
     });
 }

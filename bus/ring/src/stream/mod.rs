@@ -26,13 +26,15 @@
 
 mod memory;
 
-use crate::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence, yield_now};
+use crate::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, fence, yield_now,
+};
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 use memory::Memory;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What holds the place of a record that travels beside the ring. Its bytes mean nothing.
@@ -84,6 +86,9 @@ pub enum Refused {
     Closed,
 }
 
+/// Called when there is room again.
+pub type RoomHook = Arc<dyn Fn() + Send + Sync>;
+
 struct Block {
     /// Bytes of this lap that are written, and above them how many records that are.
     committed: CachePadded<AtomicU64>,
@@ -108,9 +113,10 @@ struct Shared {
     large: ArrayQueue<(u64, Vec<u8>)>,
     large_records: AtomicUsize,
     large_bytes: AtomicUsize,
+    /// Producers that wait, and hooks.
     waiting: AtomicUsize,
     room: Condvar,
-    lock: Mutex<()>,
+    hooks: Mutex<Vec<RoomHook>>,
 }
 
 /// Commits when it ends, whatever happens before: a hole would stop the queue for ever.
@@ -271,9 +277,20 @@ impl Shared {
     fn made_room(&self) {
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) > 0 && self.has_room() {
-            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
-            self.room.notify_all();
+            self.wake();
         }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        let hooks = std::mem::take(&mut *self.lock());
+        self.waiting.fetch_sub(hooks.len(), Ordering::Relaxed);
+        self.room.notify_all();
+        hooks.iter().for_each(|hook| hook());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<RoomHook>> {
+        self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a record of any size fits, with some to spare.
@@ -331,7 +348,7 @@ pub fn stream(capacity: Capacity) -> (StreamSender, StreamReceiver) {
         large_bytes: AtomicUsize::new(0),
         waiting: AtomicUsize::new(0),
         room: Condvar::new(),
-        lock: Mutex::new(()),
+        hooks: Mutex::new(Vec::new()),
     });
     let receiver = StreamReceiver {
         shared: shared.clone(),
@@ -385,7 +402,7 @@ impl StreamSender {
     #[must_use]
     pub fn wait_for_room(&self, deadline: Option<Instant>, now: impl Fn() -> Instant) -> bool {
         let shared = &*self.shared;
-        let mut guard = shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = shared.lock();
         shared.waiting.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let mut in_time = true;
@@ -401,6 +418,18 @@ impl StreamSender {
         }
         shared.waiting.fetch_sub(1, Ordering::Relaxed);
         in_time
+    }
+
+    /// Calls `hook` once, on the consumer's thread, when there is room for many or the consumer goes. To be called after a
+    /// refusal, and then the record is to be tried once more: whoever made room before may not have seen the hook.
+    pub fn when_room(&self, hook: &RoomHook) {
+        let mut hooks = self.shared.lock();
+        if !hooks.iter().any(|known| Arc::ptr_eq(known, hook)) {
+            hooks.push(hook.clone());
+            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(hooks);
+        fence(Ordering::SeqCst);
     }
 }
 
@@ -492,8 +521,7 @@ impl Drop for StreamReceiver {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
         self.shared.limit.store(0, Ordering::Release);
-        drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner));
-        self.shared.room.notify_all();
+        self.shared.wake();
     }
 }
 
