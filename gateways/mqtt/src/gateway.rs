@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// Messages forwarded in one turn: the broker waits meanwhile.
 const BATCH: usize = 1024;
-/// Neither a publish queue nor a link tells us when it takes messages again.
+/// A link tells nobody when it takes messages again.
 const RETRY: Duration = Duration::from_millis(5);
 /// The pauses after a broker has not let us in.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -160,7 +160,9 @@ impl Gateway {
         let mirrors = config.mapping.mirrors();
         for route in bus.routing().routes() {
             if route.publisher_port.is_some() {
-                let publisher = bus.publisher(&route.name)?;
+                let waker = setup.waker.clone();
+                // The only failure is that it is being woken already.
+                let publisher = bus.publisher(&route.name)?.on_room(move || drop(waker.wake()));
                 // By the trailer it knows its own messages again.
                 let publisher = if mirrors { publisher.with_trailer() } else { publisher };
                 targets.push(Target { publisher, live: false });
@@ -176,7 +178,6 @@ impl Gateway {
         }
         if let Some(inbox) = &inbox {
             let waker = setup.waker.clone();
-            // The only failure is that it is being woken already.
             inbox.on_ready(move || drop(waker.wake()));
         }
         let client_id = config
@@ -189,7 +190,7 @@ impl Gateway {
             stats: Stats::default(),
             complaints: Complaints::default(),
             registry: setup.registry,
-            dialer: Dialer::new(&config.broker, BROKER, setup.now),
+            dialer: Dialer::new(&config.broker, BROKER, setup.waker, setup.now),
             security,
             told: false,
             pauses: Backoff::new(PAUSES.0, PAUSES.1),
@@ -334,8 +335,8 @@ impl Gateway {
         }
     }
 
-    /// Publishes on the bus what came from the broker; whether all of it.
-    fn publish(&mut self, now: Instant) -> bool {
+    /// Publishes on the bus what came from the broker.
+    fn publish(&mut self, now: Instant) -> Published {
         while let Some(event) = self.bus.events().try_recv() {
             let (changed, live) = match event {
                 LinkEvent::LinkUp { backplane, direction: Direction::Publish, .. } => (backplane, true),
@@ -346,7 +347,7 @@ impl Gateway {
                 target.live = live;
             }
         }
-        'messages: while let Some(message) = self.arrived.front_mut() {
+        while let Some(message) = self.arrived.front_mut() {
             let names = &self.config.mapping.from_mqtt[message.row].backplanes;
             let wanted = |target: &Target| {
                 let name = target.publisher.backplane().name();
@@ -354,7 +355,7 @@ impl Gateway {
             };
             // While no backplane is there the broker keeps the rest.
             if !self.targets.iter().any(|target| target.live && wanted(target)) {
-                return false;
+                return Published::Nowhere;
             }
             for (n, target) in self.targets.iter().enumerate().skip(message.begin) {
                 if !wanted(target) {
@@ -364,7 +365,7 @@ impl Gateway {
                     Ok(()) => {}
                     Err(PublishError::Full { .. }) => {
                         message.begin = n;
-                        break 'messages;
+                        return Published::Full;
                     }
                     Err(error) => {
                         self.stats.refused += 1;
@@ -381,7 +382,7 @@ impl Gateway {
             }
             self.arrived.pop_front();
         }
-        self.arrived.is_empty()
+        Published::All
     }
 
     /// Hands what the bus has to the broker, as far as it takes it.
@@ -476,6 +477,17 @@ impl Gateway {
     }
 }
 
+/// How far publishing what came from the broker got.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Published {
+    /// The bus has it all.
+    All,
+    /// A backplane had no room, and wakes us when it has.
+    Full,
+    /// No backplane is there that it is for.
+    Nowhere,
+}
+
 /// Why handing on to the broker stopped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Forwarded {
@@ -497,7 +509,8 @@ impl Work for Gateway {
     fn turn(&mut self, now: Instant) -> Turn {
         self.connect(now);
         let received = self.receive(now);
-        let published = self.publish(now);
+        let progress = self.publish(now);
+        let published = progress == Published::All;
         let forwarded = self.forward(now);
         let mut again = forwarded == Forwarded::Enough;
         let mut over = received.as_ref().err().cloned();
@@ -530,7 +543,7 @@ impl Work for Gateway {
         if again {
             return Turn::Again;
         }
-        let retry = (!published).then_some(now + RETRY);
+        let retry = (progress == Published::Nowhere).then_some(now + RETRY);
         let dial = match &self.session {
             Some(session) => session.client.due(),
             None => self.pause.max(self.dialer.due()),

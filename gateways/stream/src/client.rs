@@ -126,7 +126,7 @@ impl ClientBuilder {
         let running = spawn("stream-client", move |setup: Setup| {
             Ok::<_, StreamError>(Client {
                 intake: Intake::new(&self.backplane, self.framing)?,
-                dialer: Dialer::new(&self.address, TOKEN, setup.now),
+                dialer: Dialer::new(&self.address, TOKEN, setup.waker.clone(), setup.now),
                 idle_timeout: self.idle_timeout,
                 registry: setup.registry,
                 counters: shared,

@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 1024;
 /// Messages are gathered up to so many bytes, to be written together.
 const PIECE: usize = 16 * 1024;
-/// A publish queue tells nobody when it has room again.
-const RETRY: Duration = Duration::from_millis(2);
 
 /// The gateway cannot begin; the message says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -159,14 +157,14 @@ impl Gateway {
         let mut gateway = Self {
             desk: Desk::new(config, tell),
             stations: Vec::with_capacity(devices.len()),
-            registry: setup.registry,
+            registry: setup.registry.try_clone()?,
             next_token: devices.len(),
             stopping: false,
             bus_ended: false,
             bus,
         };
         for (n, device) in devices.into_iter().enumerate() {
-            let mut station = Station::open(&gateway.bus, device, Token(n), &gateway.registry, setup.now)?;
+            let mut station = Station::open(&gateway.bus, device, Token(n), &setup)?;
             if let Source::Listener { listener } = &station.source {
                 let address = listener.address().to_string();
                 (gateway.desk.tell)(&Event::Listening { address: &address });
@@ -252,13 +250,7 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Station {
-    fn open(
-        bus: &Bus,
-        device: Device,
-        token: Token,
-        registry: &Registry,
-        now: Instant,
-    ) -> Result<Self, StartError> {
+    fn open(bus: &Bus, device: Device, token: Token, setup: &Setup) -> Result<Self, StartError> {
         let routes = bus.routing().routes().iter();
         let named = |name: &String| device.backplanes.is_empty() || device.backplanes.contains(name);
         let names: Vec<&str> = match device.backplanes.as_slice() {
@@ -266,7 +258,11 @@ impl Station {
             some => some.iter().map(String::as_str).collect(),
         };
         let publishes = routes.clone().filter(|route| route.publisher_port.is_some() && named(&route.name));
-        let publishers = publishes.map(|route| bus.publisher(&route.name)).collect::<Result<Vec<_>, _>>()?;
+        let publishers = publishes.map(|route| {
+            let waker = setup.waker.clone();
+            Ok(bus.publisher(&route.name)?.on_room(move || drop(waker.wake())))
+        });
+        let publishers = publishers.collect::<Result<Vec<_>, BusError>>()?;
         let mut inbox: Option<Subscriber> = None;
         for name in names {
             let receives = bus.routing().get(name).is_none_or(|route| route.subscriber_port.is_some())
@@ -280,12 +276,13 @@ impl Station {
             }
         }
         let source = match &device.place {
-            Place::Connect(address) => {
-                Source::Dialer { dialer: Dialer::new(address, token, now), told: false }
-            }
+            Place::Connect(address) => Source::Dialer {
+                dialer: Dialer::new(address, token, setup.waker.clone(), setup.now),
+                told: false,
+            },
             Place::Listen(address) => {
                 let mut listener = Listener::bind(address)?;
-                listener.register(registry, token)?;
+                listener.register(&setup.registry, token)?;
                 Source::Listener { listener }
             }
         };
@@ -362,8 +359,8 @@ impl Station {
                     continue;
                 }
                 Some(Ok(Reading::More)) => agenda.again = true,
-                Some(Ok(Reading::Held)) => agenda.due.push(now + RETRY),
-                Some(Ok(Reading::Dry)) | None => {}
+                // Whoever holds it wakes us.
+                Some(Ok(Reading::Dry | Reading::Held)) | None => {}
             }
             n += 1;
         }

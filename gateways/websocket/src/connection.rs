@@ -81,7 +81,7 @@ pub(crate) enum Reading {
     Dry,
     /// There may be more now.
     More,
-    /// A backplane has no room: try again soon.
+    /// A backplane has no room; it wakes us when it has.
     Held,
     /// It has sent all that it may for now: go on then.
     Paused(Instant),

@@ -9,7 +9,7 @@ use crate::report::{Event, Stats};
 use crate::session::{Kind, Session, Watch};
 use crate::translate::{self, First, Form, Reply, Request};
 use crate::view::{Before, Board, FIRST};
-use multiplane_bridge::{Outgoing, RateLimit};
+use multiplane_bridge::{Outgoing, RateLimit, Setup};
 use multiplane_bus::{Bus, PublishError, Publisher, Subscriber};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -66,12 +66,17 @@ impl Desk {
         config: Config,
         gate: Gate,
         tell: Box<dyn FnMut(&Event<'_>) + Send>,
-        now: Instant,
+        setup: &Setup,
     ) -> Result<Self, multiplane_bus::BusError> {
         let mut backplanes = Vec::new();
         let mut inbox = None;
         for route in bus.routing().routes() {
-            let publisher = route.publisher_port.map(|_| bus.publisher(&route.name)).transpose()?;
+            let publisher = route.publisher_port.map(|_| {
+                let waker = setup.waker.clone();
+                // The only failure is that it is being woken already.
+                Ok(bus.publisher(&route.name)?.on_room(move || drop(waker.wake())))
+            });
+            let publisher = publisher.transpose()?;
             let subscribes = route.subscriber_port.is_some();
             if subscribes && inbox.is_none() {
                 inbox = Some(bus.subscriber_of(&route.name, [])?);
@@ -84,7 +89,7 @@ impl Desk {
             config,
             gate,
             stats: Stats::default(),
-            board: Board::new(bus.routing(), now),
+            board: Board::new(bus.routing(), setup.now),
             interest: Interest::default(),
             watchers: 0,
             tell,

@@ -24,8 +24,6 @@ const LISTENER: Token = Token(0);
 /// Messages of the bus taken in one turn, and connections accepted: the others wait meanwhile.
 const BATCH: usize = 1024;
 const ACCEPTED: usize = 64;
-/// A publish queue tells nobody when it has room again.
-const RETRY: Duration = Duration::from_millis(2);
 /// How often the links are looked at while clients are connected.
 const LINKS: Duration = Duration::from_millis(500);
 
@@ -114,7 +112,7 @@ impl Gateway {
             origins: config.origins.clone(),
         };
         let tls = config.tls.is_some();
-        let mut desk = Desk::new(&bus, config, gate, tell, setup.now)?;
+        let mut desk = Desk::new(&bus, config, gate, tell, &setup)?;
         (desk.tell)(&Event::Listening { address: listener.address(), tls });
         if let Some(inbox) = &desk.inbox {
             let waker = setup.waker.clone();
@@ -287,7 +285,7 @@ impl Gateway {
         stats.nulled += copies.nulled;
     }
 
-    /// What one client needs: its deadlines, what it sent, what waits for it.
+    /// What one client needs: its deadlines, what it sent, what waits for it. Says when it has to come again.
     fn serve(&mut self, key: usize, now: Instant) -> Option<Turn> {
         let connection = self.connections.get_mut(key)?;
         connection.listed = false;
@@ -302,7 +300,8 @@ impl Gateway {
             match connection.receive(key, &mut self.desk, now) {
                 Reading::Dry => {}
                 Reading::More => turn = Some(Turn::Again),
-                Reading::Held => turn = Some(Turn::Until(now + RETRY)),
+                // The backplane wakes us.
+                Reading::Held => turn = Some(Turn::Idle),
                 Reading::Paused(until) => self.set_timer(key, until),
                 Reading::Over(why) => {
                     self.remove(key, &why);
@@ -452,14 +451,9 @@ impl Work for Gateway {
             !self.stopping && (self.accepting || due.is_some_and(|due| due <= now)) && self.accept(now);
         self.wake_those_due(now);
         again |= self.forward(now);
-        let mut next: Vec<Instant> = Vec::new();
         // Those that are put on the list meanwhile have their turn in the next one.
         for key in std::mem::take(&mut self.list) {
-            match self.serve(key, now) {
-                Some(Turn::Again) => again = true,
-                Some(Turn::Until(due)) => next.push(due),
-                _ => {}
-            }
+            again |= self.serve(key, now) == Some(Turn::Again);
         }
         if self.links_at <= now && !self.connections.is_empty() {
             self.look_at_links(now);
@@ -471,10 +465,9 @@ impl Work for Gateway {
         if again {
             return Turn::Again;
         }
-        next.extend(self.timers.first().map(|(due, _)| *due));
-        next.extend(self.listener.due());
-        next.extend((!self.connections.is_empty()).then_some(self.links_at));
-        Turn::first(next)
+        let timer = self.timers.first().map(|(due, _)| *due);
+        let links = (!self.connections.is_empty()).then_some(self.links_at);
+        Turn::first([timer, self.listener.due(), links].into_iter().flatten())
     }
 
     fn stop(&mut self, now: Instant) {
