@@ -6,6 +6,7 @@ Arguments: the URL; after it `origin=...` and `ca=FILE` if they are wanted. Line
   hex ...             send these bytes in a binary frame
   raw ...             write these bytes behind the frames, as they are
   send TOPIC N M      publish {"n": N} to {"n": M - 1}; TOPIC is - for a Banyan client
+  pack-send TOPIC N M the same as MessagePack
   hear KEY N M        wait for messages whose payload has KEY = N to M - 1, in order, and print HEARD ALL
   deaf                read nothing from now on
 """
@@ -25,7 +26,7 @@ def unpacked(message):
 
 def numbered(topic, n):
     payload = {"n": n}
-    return json.dumps(payload if topic == "-" else {"op": "publish", "topic": topic, "payload": payload})
+    return payload if topic == "-" else {"op": "publish", "topic": topic, "payload": payload}
 
 
 async def hear(socket, key, first, last):
@@ -59,10 +60,11 @@ async def obey(socket, lines):
             await socket.send(bytes.fromhex(rest))
         elif word == "raw":
             socket.transport.write(bytes.fromhex(rest))
-        elif word == "send":
+        elif word in ("send", "pack-send"):
             topic, first, last = rest.split()
+            form = json.dumps if word == "send" else msgpack.packb
             for n in range(int(first), int(last)):
-                await socket.send(numbered(topic, n))
+                await socket.send(form(numbered(topic, n)))
         elif word in ("hear", "deaf"):
             shown.cancel()
             try:

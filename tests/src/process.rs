@@ -40,6 +40,18 @@ impl Process {
         self.child.id()
     }
 
+    /// The most memory that it ever had, in kB.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    #[track_caller]
+    pub fn peak_kilobytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// The next line of its output for which `wanted` holds; those before it are skipped. Lines of the error output
     /// begin with `stderr: `.
     ///

@@ -9,6 +9,8 @@ use multiplane_tests::process::Process;
 use multiplane_tests::programs::{multiplane, python};
 use multiplane_tests::{component, spec};
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -309,6 +311,87 @@ fn a_length_past_the_limit_ends_the_connection_only() {
     device.after("CONNECTED");
     device.say("send 0 1");
     bench.hear(0..1);
+}
+
+/// A device that is played here, with four bytes of length.
+fn hostile(port: u16) -> TcpStream {
+    let device = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    device.set_read_timeout(Some(DEADLINE)).unwrap();
+    device.set_write_timeout(Some(DEADLINE)).unwrap();
+    device
+}
+
+/// Waits until the gateway ends the connection.
+fn is_let_go(mut device: TcpStream, what: &str) {
+    let ended = device.read_to_end(&mut Vec::new());
+    let waits = ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+    assert!(!waits, "{what}: it is not let go");
+}
+
+const MIB: usize = 1024 * 1024;
+
+fn send_what_is_wrong(port: u16) {
+    for (what, begin, rest, ends) in [
+        ("4 GiB promised", &b"\xff\xff\xff\xff"[..], 8 * MIB, true),
+        ("a byte more than the limit", b"\x01\x00\x00\x01", 8 * MIB, true),
+        ("the limit promised, and a byte of it kept back", b"\x01\x00\x00\x00", 16 * MIB - 1, true),
+        ("a length cut off", b"\x00\x00", 0, true),
+        ("millions of empty payloads", b"", 40 * MIB, false),
+    ] {
+        let mut device = hostile(port);
+        let chunk = vec![0; MIB];
+        let written = device.write_all(begin).and_then(|()| {
+            (0..rest).step_by(MIB).try_for_each(|at| device.write_all(&chunk[..MIB.min(rest - at)]))
+        });
+        assert!(ends || written.is_ok(), "{what}: {written:?}");
+        if ends {
+            is_let_go(device, what);
+        }
+    }
+    // As many as may connect, each in the middle of something; those beyond are turned away.
+    let mut crowd: Vec<TcpStream> = (0..100).map(|_| hostile(port)).collect();
+    for device in &mut crowd {
+        let _ = device.write_all(b"\x00\x80\x00\x00").and_then(|()| device.write_all(&vec![0; MIB / 2]));
+    }
+    crowd.into_iter().for_each(|device| is_let_go(device, "one of many"));
+}
+
+/// Devices that promise much, send much, or take nothing: the gateway ends or bears them, its memory stays within what its
+/// bounds say, and an honest device beside them is served.
+#[test]
+#[ignore = "needs the multiplane binary: tests/run"]
+fn hostile_devices_cost_no_more_than_the_bounds() {
+    let bench = Bench::new();
+    let arguments = ["--listen", "0", "--length-bytes", "4", "--frame-timeout", "1", "--queue", "1000"];
+    let mut gateway = gateway(&bench.hub, &arguments);
+    let port: u16 = gateway.after("Listening for devices at 127.0.0.1:").parse().unwrap();
+    let number = |n: u8| [b"\0\0\0\x0c\x81\xa9pico_data".as_slice(), &[n]].concat();
+    let mut honest = hostile(port);
+    eventually("a probe arrives", || {
+        honest.write_all(&number(0)).unwrap();
+        bench.heard.recv_timeout(Duration::from_millis(100)).is_ok()
+    });
+    let before = gateway.peak_kilobytes();
+    let mut at = 0;
+    let mut serve = || {
+        at += 1;
+        honest.write_all(&number(at)).unwrap();
+        eventually("it arrives", || bench.next() == u64::from(at));
+    };
+    send_what_is_wrong(port);
+    serve();
+    // Two that take nothing.
+    let deaf = hostile(port);
+    for n in 0..50_000u64 {
+        bench.publisher.publish("figura", &(n, "x".repeat(1000))).unwrap();
+    }
+    serve();
+    let grown = gateway.peak_kilobytes().saturating_sub(before);
+    assert!(grown < 120_000, "{grown} kB more than before");
+    drop(deaf);
+    serve();
+    let words = ended(gateway);
+    assert!(words.contains("empty payloads dropped") && words.contains("payloads cut off"), "{words}");
 }
 
 #[test]

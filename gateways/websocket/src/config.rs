@@ -22,7 +22,13 @@ pub struct Config {
     pub compat: bool,
     /// Only topics that begin so are sent to Banyan clients; all if there is none.
     pub banyan_topics: Vec<String>,
-    /// What is listened to while somebody watches: topics that begin so. Everything if there is none.
+    /// Ids that Banyan clients may have; any if there is none.
+    pub ids: Vec<String>,
+    /// Clients may publish only on topics that begin so; on all if there is none.
+    pub publish: Vec<String>,
+    /// Clients may get only topics that begin so; all if there is none.
+    pub subscribe: Vec<String>,
+    /// What is listened to while somebody watches: topics that begin so. All that clients may get if there is none.
     pub watch: Vec<String>,
     /// Clients that may be connected at a time. 1,000 by default.
     pub connections: usize,
@@ -55,6 +61,9 @@ impl Config {
             tls: None,
             compat: false,
             banyan_topics: Vec::new(),
+            ids: Vec::new(),
+            publish: Vec::new(),
+            subscribe: Vec::new(),
             watch: Vec::new(),
             connections: 1000,
             queue: 16_384,
@@ -81,8 +90,21 @@ impl Config {
                 return Err(ConfigError::Origin { origin: origin.clone() });
             }
         }
-        Ok(())
+        match self.watch.iter().find(|topic| !allows(&self.subscribe, topic)) {
+            Some(topic) => Err(ConfigError::Watch { topic: topic.clone() }),
+            None => Ok(()),
+        }
     }
+
+    /// What is listened to while somebody watches; everything if there is nothing.
+    pub(crate) fn watched(&self) -> &[String] {
+        if self.watch.is_empty() { &self.subscribe } else { &self.watch }
+    }
+}
+
+/// Whether a list of prefixes allows this topic, or all that begin with it.
+pub(crate) fn allows(prefixes: &[String], topic: &str) -> bool {
+    prefixes.is_empty() || prefixes.iter().any(|prefix| topic.starts_with(prefix))
 }
 
 /// Where the certificate is; a file in PEM form each.
@@ -139,6 +161,12 @@ pub enum ConfigError {
     Origin {
         /// What was given.
         origin: String,
+    },
+    /// Who watches would see more than clients may get.
+    #[error("clients may not get what begins with {topic:?}, so it cannot be watched either")]
+    Watch {
+        /// What was to be watched.
+        topic: String,
     },
     /// No secret.
     #[error("the token is shorter than eight characters, or more than one line")]
@@ -199,6 +227,23 @@ mod tests {
         ] {
             let config = Config { origins: vec![origin.to_owned()], ..Config::new("9000") };
             assert_eq!(config.check().is_ok(), good, "{origin}");
+        }
+    }
+
+    #[test]
+    fn nobody_watches_what_he_may_not_get() {
+        let list = |topics: &[&str]| topics.iter().map(|topic| (*topic).to_owned()).collect::<Vec<_>>();
+        for (subscribe, watch, watched) in [
+            (&[][..], &[][..], Some(&[][..])),
+            (&["a.", "b"], &[], Some(&["a.", "b"])),
+            (&["a.", "b"], &["a.x", "b"], Some(&["a.x", "b"])),
+            (&[], &["a"], Some(&["a"])),
+            (&["a."], &["a"], None),
+            (&["a."], &[""], None),
+        ] {
+            let config = Config { subscribe: list(subscribe), watch: list(watch), ..Config::new("9000") };
+            let found = config.check().is_ok().then(|| config.watched().to_vec());
+            assert_eq!(found, watched.map(list), "{subscribe:?} {watch:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What all connections share: the bus, the books, and the answers to what clients ask.
 
-use crate::config::Config;
+use crate::config::{Config, allows};
 use crate::connection::{Close, Connection, Phase};
 use crate::http::Gate;
 use crate::interest::{Interest, Wish};
@@ -104,8 +104,11 @@ impl Desk {
 
     /// Tells that somebody was not let in, or was sent away.
     pub(crate) fn refuse(&mut self, peer: SocketAddr, why: &str, now: Instant) {
-        self.complaints.refused.complain(now, |before| tracing::warn!(%peer, why, before, "refused"));
-        (self.tell)(&Event::Refused { peer, why });
+        let tell = &mut self.tell;
+        self.complaints.refused.complain(now, |before| {
+            tracing::warn!(%peer, why, before, "refused");
+            tell(&Event::Refused { peer, why, before });
+        });
     }
 
     /// Which backplane has this name.
@@ -182,8 +185,14 @@ impl Desk {
                 if id.starts_with(OWN) || from.starts_with(OWN) {
                     return Err(policy("topics that begin with `_bus.` are the bus's own"));
                 }
-                let topics = &self.config.banyan_topics;
-                let hears = topics.is_empty() || topics.iter().any(|topic| from.starts_with(topic));
+                if !self.config.ids.is_empty() && !self.config.ids.iter().any(|known| known == id) {
+                    return Err(policy("this gateway does not know that id"));
+                }
+                if !allows(&self.config.publish, id) {
+                    return Err(policy("clients of this gateway may not publish on that topic"));
+                }
+                let hears =
+                    allows(&self.config.banyan_topics, &from) && allows(&self.config.subscribe, &from);
                 let from = Some(from).filter(|_| hears && self.inbox.is_some());
                 if let Some(from) = &from {
                     self.want(from, None).map_err(|reason| policy(&reason))?;
@@ -287,6 +296,12 @@ impl Desk {
         if topic.starts_with(OWN) {
             return Err("topics that begin with `_bus.` are the bus's own; take another".to_owned());
         }
+        if !allows(&self.config.publish, topic) {
+            return Err(format!(
+                "clients of this gateway may not publish on {topic:?}; they may on what begins with {}",
+                self.config.publish.join(", ")
+            ));
+        }
         let to = match backplane {
             None => 0..self.backplanes.len(),
             Some(name) => {
@@ -364,6 +379,12 @@ impl Desk {
         let backplane = backplane.map(|name| self.known(name)).transpose()?;
         let is_new = !prefixes.iter().any(|(known, on)| known == topic && *on == backplane);
         if is_new {
+            if !allows(&self.config.subscribe, topic) {
+                return Err(format!(
+                    "clients of this gateway may not get {topic:?}; they may get what begins with {}",
+                    self.config.subscribe.join(", ")
+                ));
+            }
             if prefixes.len() >= PREFIXES {
                 return Err(format!("a client may subscribe to {PREFIXES} topics; an empty one means all"));
             }
@@ -432,17 +453,15 @@ impl Desk {
 
     /// The topics that are listened to while somebody watches.
     fn watched(&self) -> Vec<String> {
-        match self.config.watch.is_empty() {
-            true => vec![String::new()],
-            false => self.config.watch.clone(),
+        match self.config.watched() {
+            [] => vec![String::new()],
+            some => some.to_vec(),
         }
     }
 
     /// Whether those who watch see this topic.
     pub(crate) fn is_watched(&self, topic: &str) -> bool {
-        self.watchers > 0
-            && (self.config.watch.is_empty()
-                || self.config.watch.iter().any(|prefix| topic.starts_with(prefix)))
+        self.watchers > 0 && allows(self.config.watched(), topic)
     }
 
     /// One more wants the prefix, on one backplane or all.

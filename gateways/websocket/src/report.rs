@@ -31,12 +31,14 @@ pub enum Event<'a> {
         /// Messages that had waited for it.
         unsent: u64,
     },
-    /// A request was refused.
+    /// A request was refused. Told once a second at most.
     Refused {
         /// Whose.
         peer: SocketAddr,
         /// Why.
         why: &'a str,
+        /// How many were since the last one that was told.
+        before: u64,
     },
 }
 
@@ -52,7 +54,10 @@ impl fmt::Display for Event<'_> {
             Event::Ended { peer, why, unsent } => {
                 write!(f, "Ended: {peer}: {why}; {unsent} messages unsent")
             }
-            Event::Refused { peer, why } => write!(f, "Refused: {peer}: {why}"),
+            Event::Refused { peer, why, before: 0 } => write!(f, "Refused: {peer}: {why}"),
+            Event::Refused { peer, why, before } => {
+                write!(f, "Refused: {peer}: {why}; {before} others since the last line")
+            }
         }
     }
 }

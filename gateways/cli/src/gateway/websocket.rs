@@ -60,7 +60,19 @@ pub(crate) struct Args {
     #[arg(long)]
     insecure: bool,
 
-    /// What is listened to while somebody watches the page: topics that begin so [default: everything]
+    /// Ids that Banyan clients may have [default: any]
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    allow_id: Vec<String>,
+
+    /// Topics that clients may publish on: each stands for all that begin with it [default: all]
+    #[arg(long, value_name = "TOPIC", num_args = 1..)]
+    allow_publish: Vec<String>,
+
+    /// Topics that clients may get: each stands for all that begin with it [default: all]
+    #[arg(long, value_name = "TOPIC", num_args = 1..)]
+    allow_subscribe: Vec<String>,
+
+    /// What is listened to while somebody watches the page: topics that begin so [default: all that clients may get]
     #[arg(long, value_name = "TOPIC", num_args = 1..)]
     watch: Vec<String>,
 
@@ -107,6 +119,9 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         tls: args.tls_cert.zip(args.tls_key).map(|(certificate, key)| Tls { certificate, key }),
         compat: args.compat,
         banyan_topics: args.topics,
+        ids: args.allow_id,
+        publish: args.allow_publish,
+        subscribe: args.allow_subscribe,
         watch: args.watch,
         connections: args.connections as usize,
         queue: args.queue as usize,

@@ -1,144 +1,18 @@
 //! `multiplane gateway websocket` between Python's `websockets`, our backplane and real Banyan components.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
-use multiplane_bus::{Bus, Publisher, Subscriber, raise_open_files_limit};
+mod options;
+mod stand;
+
+use multiplane_bus::raise_open_files_limit;
 use multiplane_tests::clock::{DEADLINE, eventually};
-use multiplane_tests::component;
 use multiplane_tests::hub::{Hub, Kind};
-use multiplane_tests::place::free_port;
-use multiplane_tests::process::Process;
 use multiplane_tests::programs::{multiplane, python};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::json;
+use stand::{Bench, ENVELOPED_PROBE, Gateway, PROBE, heard};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Duration;
-
-/// The gateway, linked to one backplane, and its port.
-struct Gateway {
-    process: Process,
-    port: u16,
-}
-
-impl Gateway {
-    fn start(hub: &Hub, arguments: &[&str]) -> Self {
-        Self::at(hub, free_port(), arguments)
-    }
-
-    fn at(hub: &Hub, port: u16, arguments: &[&str]) -> Self {
-        let [subscriber, publisher] = hub.ports();
-        let mut command = Command::new(multiplane());
-        command.args(["gateway", "websocket", "-s", &subscriber, "-p", &publisher]);
-        command.args(["--listen", &port.to_string()]).args(arguments);
-        if !arguments.contains(&"--patience") {
-            // A loaded machine may let a client wait for long.
-            command.args(["--patience", "60"]);
-        }
-        let mut process = Process::start("gateway", &mut command);
-        process.after("Listening at ");
-        Self { process, port }
-    }
-
-    fn url(&self) -> String {
-        format!("ws://127.0.0.1:{}/ws", self.port)
-    }
-
-    /// A client that is connected.
-    fn client(&self, options: &[&str]) -> Process {
-        let mut client = self.visitor(options);
-        client.after("OPEN");
-        client
-    }
-
-    fn visitor(&self, options: &[&str]) -> Process {
-        python("websocket_peer.py", [self.url().as_str()].into_iter().chain(options.iter().copied()))
-    }
-
-    /// A client that has said this first and was welcomed.
-    fn session(&self, first: &str) -> Process {
-        let mut client = self.client(&[]);
-        client.say(&format!("text {first}"));
-        if first.contains("\"op\"") {
-            assert_eq!(heard(&mut client)["op"], "welcome");
-        }
-        client
-    }
-
-    /// What it answers to these bytes, until it ends the connection.
-    fn answer(&self, bytes: &[u8]) -> String {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        socket.write_all(bytes).unwrap();
-        let mut answer = Vec::new();
-        let _ = socket.read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
-    }
-
-    /// Ends it and takes its last words.
-    fn end(mut self) -> String {
-        self.process.interrupt();
-        let words = self.process.after("stderr: from clients ");
-        assert!(self.process.exit().success(), "{}", self.process);
-        words
-    }
-}
-
-/// The next thing that the client heard.
-fn heard(client: &mut Process) -> Value {
-    serde_json::from_str(&client.after("HEARD ")).unwrap()
-}
-
-/// What stands on the other side of the backplane.
-struct Bench {
-    hub: Hub,
-    _bus: Bus,
-    publisher: Publisher,
-    inbox: Subscriber,
-}
-
-impl Bench {
-    fn new(topic: &str) -> Self {
-        let hub = Hub::start(Kind::Multiplane, "BP1");
-        let bus = component("bench", [hub.route([topic])]);
-        let (publisher, inbox) = (bus.publisher("BP1").unwrap(), bus.subscriber().unwrap());
-        Self { hub, _bus: bus, publisher, inbox }
-    }
-
-    /// Waits until what the client sends arrives.
-    fn await_client(&self, client: &mut Process, probe: &str) {
-        eventually("a probe arrives", || {
-            client.say(&format!("text {probe}"));
-            self.inbox.recv_timeout(Duration::from_millis(100)).is_ok()
-        });
-    }
-
-    fn publish(&self, topic: &str, numbers: std::ops::Range<u64>) {
-        self.publisher.wait_for_subscriber(topic, DEADLINE).unwrap();
-        for n in numbers {
-            self.publisher.publish(topic, &BTreeMap::from([("k", n)])).unwrap();
-        }
-    }
-
-    /// Hears `n` for each number, in order; probes are passed over.
-    fn hear(&self, numbers: std::ops::Range<u64>) {
-        for n in numbers {
-            assert_eq!(self.next(), n);
-        }
-    }
-
-    fn next(&self) -> u64 {
-        loop {
-            let message = self.inbox.recv_timeout(DEADLINE).expect("a message of the client");
-            if let Ok(number) = message.payload().unwrap().get("n") {
-                return number.as_u64().unwrap();
-            }
-        }
-    }
-}
-
-const PROBE: &str = r#"{"probe": 1}"#;
-const ENVELOPED_PROBE: &str = r#"{"op": "publish", "topic": "to_web", "payload": {"probe": 1}}"#;
 
 #[test]
 #[ignore = "needs python-banyan: tests/run"]
@@ -336,10 +210,8 @@ fn thousands_who_say_nothing_are_shown_out_and_others_served() {
     }
     client.say("send - 1000 2000");
     bench.hear(1000..2000);
-    let memory = std::fs::read_to_string(format!("/proc/{}/status", gateway.process.id())).unwrap();
-    let peak = memory.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().to_owned();
-    let kilobytes: u64 = peak.trim_end_matches(" kB").parse().unwrap();
-    assert!(kilobytes < 200_000, "{peak}");
+    let peak = gateway.process.peak_kilobytes();
+    assert!(peak < 200_000, "{peak} kB");
     drop(idle);
     assert!(gateway.process.is_running());
 }
