@@ -3,6 +3,7 @@
 
 use super::JsonError;
 use crate::msgpack::limits::Limits;
+use memchr::memchr2;
 
 pub(super) enum Event<'a> {
     Open {
@@ -144,17 +145,15 @@ impl<'a> Scanner<'a> {
     }
 
     fn text(&mut self, at: usize) -> Result<Event<'a>, JsonError> {
-        let mut escaped = false;
-        for (length, &byte) in self.json[at..].iter().enumerate().skip(1) {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => {
-                    self.at = at + length + 1;
-                    return Ok(Event::Text(&self.json[at..self.at]));
-                }
-                _ => {}
+        let mut end = at + 1;
+        while let Some(length) = self.json.get(end..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+            end += length + 1;
+            if self.json[end - 1] == b'"' {
+                self.at = end;
+                return Ok(Event::Text(&self.json[at..end]));
             }
+            // What is escaped, whatever it is.
+            end += 1;
         }
         Err(JsonError::Malformed { at, reason: "the string has no end".to_owned() })
     }
