@@ -30,7 +30,7 @@ mod zenoh;
 
 use crate::BenchError;
 use crate::role::{Local, Publishing, Subscribing};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Way, World};
 pub use ends::{Listener, Receiver, Sender, Until};
 pub use place::{BACK, Place, TOPIC};
 use serde::{Deserialize, Serialize};
@@ -163,6 +163,9 @@ pub enum Lossless {
     /// Its transport would drop silently, so the subscribers open a window to the publisher message by message,
     /// outside of it.
     Credit(usize),
+    /// `Credit` towards the foreign side of a gateway, which keeps what is new and lets go what is old. Whoever publishes on
+    /// the foreign side is held back by the connection.
+    CreditOnBus(usize),
     /// Nothing does: what it loses stands beside its rate.
     Drops,
 }
@@ -173,7 +176,7 @@ impl Lossless {
     pub fn name(self) -> &'static str {
         match self {
             Lossless::BackPressure => "back-pressure",
-            Lossless::Credit(_) => "credit",
+            Lossless::Credit(_) | Lossless::CreditOnBus(_) => "credit",
             Lossless::Drops => "drops",
         }
     }
@@ -231,10 +234,17 @@ impl Contender {
         matches!(self.0.parts, Parts::Threads(_))
     }
 
-    /// What keeps it from losing messages.
+    /// What keeps it from losing messages there.
     #[must_use]
-    pub fn lossless(self) -> Lossless {
-        self.0.lossless
+    pub fn lossless(self, scenario: Scenario) -> Lossless {
+        match (self.0.lossless, scenario) {
+            // A broker between would drop.
+            (Lossless::CreditOnBus(_), Scenario::Gateway(World::Tcp | World::WebSocket, Way::From)) => {
+                Lossless::BackPressure
+            }
+            (Lossless::CreditOnBus(messages), _) => Lossless::Credit(messages),
+            (lossless, _) => lossless,
+        }
     }
 
     /// Whether it can run this.

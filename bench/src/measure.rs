@@ -428,7 +428,7 @@ fn subscribing(case: &Case) -> Part {
 /// wider, the larger are libzmq's batches: its rate grows with it, and so does its latency under load.
 #[must_use]
 pub fn window(contender: Contender, scenario: Scenario, size: usize) -> Option<u64> {
-    let Lossless::Credit(messages) = contender.lossless() else { return None };
+    let Lossless::Credit(messages) = contender.lossless(scenario) else { return None };
     let all = (WINDOW_BYTES / size.max(1)).clamp(1, messages) as u64;
     Some((all / u64::from(scenario.publishers())).max(1))
 }

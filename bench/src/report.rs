@@ -232,7 +232,7 @@ fn figures(row: &Row, rounds: &[Round], put: &mut impl FnMut(&str, Value)) -> Re
     put("percentiles", json!(curve(&merged(rounds)?)));
     put("rounds", json!(rounds.len()));
     put("rate_per_s_rounds", json!(rounds.iter().map(|round| round.throughput.rate()).collect::<Vec<_>>()));
-    put("lossless_by", json!(row.contender.lossless().name()));
+    put("lossless_by", json!(row.contender.lossless(row.scenario).name()));
     put("credit_window", json!(window(row.contender, row.scenario, row.size)));
     put("sent", json!(sum(&Outcome::sent)));
     put("received", json!(sum(&Outcome::received)));
@@ -316,7 +316,7 @@ fn cells(row: &Row, rounds: &[Round]) -> Result<Vec<String>, BenchError> {
     cells.extend(counts.map(|count| grouped(runs(rounds).map(count).sum())));
     let window = window(row.contender, row.scenario, row.size);
     let window = window.map_or_else(String::new, |window| format!(" of {}", grouped(window)));
-    cells.push(row.contender.lossless().name().to_owned() + &window);
+    cells.push(row.contender.lossless(row.scenario).name().to_owned() + &window);
     Ok(cells)
 }
 

@@ -23,10 +23,11 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-/// What a gateway keeps for a foreign side that is slow is what has room in its queue.
+/// What a gateway keeps for a foreign side that is slow is what has room in its queue; what comes from there it leaves in the
+/// connection until the bus takes it.
 pub(super) static MULTIPLANE: System = System {
     name: "multiplane-gateway",
-    lossless: Lossless::Credit(WINDOW / 2),
+    lossless: Lossless::CreditOnBus(WINDOW / 2),
     check: |_| Ok(()),
     parts: Parts::Processes { middle: Some(ours), publish, subscribe },
 };

@@ -126,7 +126,7 @@ pub(super) fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchErr
 }
 
 fn socket(place: &Place, context: &Context, kind: SocketType) -> Result<Socket, BenchError> {
-    let credit = place.contender.lossless() != PROXY.lossless;
+    let credit = place.contender.lossless(place.scenario) != PROXY.lossless;
     let mark = if credit { 0 } else { HIGH_WATER_MARK };
     let make = || {
         let mut socket = context.socket(kind)?;

@@ -15,8 +15,8 @@ use std::time::Instant;
 /// Bytes that wait for one device besides one message of any size; what is behind them waits in the inbox.
 const OUTGOING: Bounds = Bounds { bytes: 64 * 1024 };
 /// Read at once, and so often in one turn: the others wait meanwhile.
-const CHUNK: usize = 16 * 1024;
-const CHUNKS: usize = 16;
+const CHUNK: usize = 64 * 1024;
+const CHUNKS: usize = 4;
 /// Bytes of a broken frame that are shown.
 const SHOWN: usize = 64;
 
@@ -93,7 +93,7 @@ pub(crate) enum Reading {
     Dry,
     /// There may be more now.
     More,
-    /// A publish queue is full, and what is behind has to wait.
+    /// A publish queue is full, and what is behind has to wait; it wakes us when there is room.
     Held,
 }
 
