@@ -1,9 +1,9 @@
 //! Real Python Banyan components, with our backplanes and with theirs.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
-use multiplane_bus::Publisher;
 use multiplane_bus::codec::encode::Writer;
 use multiplane_bus::codec::msgpack::numpy::{self, ArrayView};
+use multiplane_bus::{Publisher, RoutingSpec};
 use multiplane_tests::clock::DEADLINE;
 use multiplane_tests::hub::{Hub, Kind};
 use multiplane_tests::process::Process;
@@ -144,4 +144,27 @@ fn a_python_component_discovers_our_backplane() {
     let mut finder = python("discovery.py", [subscriber.as_str(), &publisher, &this, &that]);
     assert_eq!(finder.after("FOUND "), "found {'found': True}", "{finder}");
     assert!(finder.exit().success());
+}
+
+/// The tests of Python Banyan for its components of many backplanes pass beside ours, and we judge their routing
+/// specifications as they do. (They look at a component from inside, and would pass where nobody forwards, too; what goes
+/// through our backplanes, the others here look at.)
+#[test]
+#[ignore = "needs python-banyan: tests/run"]
+fn banyans_own_tests_of_many_backplanes_pass_and_we_agree_on_their_files() {
+    let hub = Hub::start(Kind::Multiplane, "BP");
+    let folder = tempfile::tempdir().unwrap();
+    let ports = hub.ports();
+    let mut tests = python("banyan_tests.py", [&*ports[0], &*ports[1], folder.path().to_str().unwrap()]);
+    let verdict = tests.line("the verdict", |line| line.starts_with("PASSED") || line.starts_with("FAILED"));
+    assert_eq!(verdict, "PASSED 25", "{tests}");
+    let mut accepted = Vec::new();
+    for file in folder.path().join("test_specs").read_dir().unwrap() {
+        let path = file.unwrap().path();
+        match RoutingSpec::from_path(&path) {
+            Ok(_) => accepted.push(path.file_name().unwrap().to_owned()),
+            Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+        }
+    }
+    assert_eq!(accepted, ["sample.csv"], "all the others have a mistake");
 }
