@@ -111,7 +111,7 @@ pub fn ends_in_time(trial: &mut Trial) -> Ran {
     let publisher = bus.publisher("BP1").unwrap();
     publisher.wait_for_subscriber(TOPIC, DEADLINE).unwrap();
     let payload = vec![0xc0; 10_000];
-    let timeout = Duration::from_millis(300);
+    let timeout = Duration::from_secs(1);
     let full = loop {
         match publisher.publish_raw_timeout(TOPIC, &payload, timeout) {
             Ok(()) => {}

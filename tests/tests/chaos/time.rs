@@ -79,12 +79,12 @@ pub fn soak(trial: &mut Trial) -> Ran {
     // Those who have gone are noticed a little later.
     let deadline = now() + Duration::from_secs(10);
     let mut after = look(&mut hub, 0);
-    while after.1 != before.1 && now() < deadline {
+    while after.1 > before.1 && now() < deadline {
         measure_over(Duration::from_millis(20));
         after = look(&mut hub, 0);
     }
     trial.note(format!("{:?} with {visits} visitors", length()));
-    trial.must(format!("open files as before: {} and {}", before.1, after.1), before.1 == after.1);
+    trial.must(format!("no more open files than before: {} and {}", before.1, after.1), after.1 <= before.1);
     trial.must(format!("threads as before: {} and {}", before.2, after.2), before.2 == after.2);
     // The gate is a megabyte in ten minutes; a few seconds of noise may be more than a few seconds of that.
     trial.grown("memory", before.0, after.0, 2);
