@@ -178,8 +178,8 @@ const ROWS: [Row; 27] = [
         "bad input of WebSocket clients",
         "a close code, never a crash",
         By::Others(&[
-            "tests/tests/gateway_websocket.rs::what_is_wrong_ends_with_a_reason_and_harms_nobody_else",
-            "tests/tests/gateway_websocket.rs::thousands_who_say_nothing_are_shown_out_and_others_served",
+            "tests/tests/gateway_websocket/main.rs::what_is_wrong_ends_with_a_reason_and_harms_nobody_else",
+            "tests/tests/gateway_websocket/main.rs::thousands_who_say_nothing_are_shown_out_and_others_served",
         ]),
     ),
     row(
