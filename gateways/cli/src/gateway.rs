@@ -8,7 +8,7 @@ use crate::clock::now;
 use crate::failure::{Failure, say};
 use crate::shutdown::Shutdown;
 use multiplane_bench::table::grouped;
-use multiplane_bridge::{Running, Work};
+use multiplane_bridge::{Report, Running, Work};
 use multiplane_bus::CloseReport;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -35,13 +35,25 @@ pub(crate) fn run(command: Command, shutdown: &Shutdown) -> Result<(), Failure> 
     }
 }
 
-/// Waits for Ctrl-C, or until the gateway ends by itself; then it is to be ended.
-fn until_the_end<W: Work>(running: Running<W>, shutdown: &Shutdown) -> Result<W, Failure> {
+/// Waits for Ctrl-C, or until the gateway ends by itself; then ends it, and says what passed and what was lost.
+fn run_to_the_end<W: Work, S: Display>(
+    running: Running<W>,
+    shutdown: &Shutdown,
+    bus_ended: fn(&W) -> bool,
+    close: fn(W, Duration) -> Report<S>,
+) -> Result<(), Failure> {
     shutdown.watch();
     while !shutdown.wait_until(now() + TICK) && !running.is_done() {}
-    running
-        .stop(DRAIN)
-        .ok_or_else(|| Failure::Failed("the gateway panicked: this is a bug in Multiplane".to_owned()))
+    let panicked = || Failure::Failed("the gateway panicked: this is a bug in Multiplane".to_owned());
+    let gateway = running.stop(DRAIN).ok_or_else(panicked)?;
+    let bus_ended = bus_ended(&gateway);
+    let report = close(gateway, DRAIN);
+    say(format_args!("{}", report.stats));
+    tell_losses(&report.bus);
+    match bus_ended {
+        true => Err(Failure::Failed("the bus ended by itself; the log above says why".to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// Whoever started the gateway may have stopped reading; that is no reason to end.

@@ -8,10 +8,9 @@ use crate::translate::{body_on_bus, to_mqtt, topic_on_bus};
 use crate::transport::Security;
 use mio::{Registry, Token};
 use multiplane_bridge::dialer::Dialled;
-use multiplane_bridge::{Backoff, Dialer, RateLimit, Running, Setup, Turn, Work, spawn};
+use multiplane_bridge::{Backoff, Dialer, RateLimit, Running, Setup, Turn, Work, spawn, start_bus};
 use multiplane_bus::{
-    Budget, Bus, BusError, Direction, LinkEvent, OnFull, PublishError, Publisher, RoutingSpec, Subscriber,
-    TryRecvError,
+    Bus, BusError, Direction, LinkEvent, PublishError, Publisher, RoutingSpec, Subscriber, TryRecvError,
 };
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -117,15 +116,7 @@ pub fn start(
 ) -> Result<Running<Gateway>, StartError> {
     config.mapping.check(config.version)?;
     let security = Security::new(&config).map_err(StartError::Tls)?;
-    let defaults = Budget::default();
-    let budget =
-        Budget { inbox: config.queue, drain_batch: defaults.drain_batch.min(config.queue), ..defaults };
-    let bus = Bus::builder(name)
-        .routing(routing)
-        .budget(budget)
-        .on_full(OnFull::DropOldest)
-        .start_deadline(Duration::ZERO)
-        .start()?;
+    let bus = start_bus(name, routing, config.queue)?;
     spawn("mqtt-gateway", |setup| Gateway::new(bus, config, security, Box::new(tell), setup))
 }
 

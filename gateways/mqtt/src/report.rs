@@ -1,6 +1,6 @@
 //! What is told while the gateway runs, and what was counted.
 
-use multiplane_bus::CloseReport;
+use multiplane_bridge::tell_counts;
 use std::fmt;
 
 /// Something that a person may want to see. Prints as one line.
@@ -90,28 +90,17 @@ pub struct Stats {
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "from MQTT {}, to MQTT {}", self.from_mqtt, self.to_mqtt)?;
-        for (count, what) in [
+        let counts = [
             (self.unreadable, "bodies from MQTT not understood"),
             (self.unsayable, "messages without a form in MQTT"),
             (self.too_large, "too large for the broker"),
             (self.refused, "refused by the bus"),
             (self.unsent, "unsent when a connection ended"),
             (self.repeated, "sent again"),
-        ] {
-            if count > 0 {
-                write!(f, ", {what} {count}")?;
-            }
-        }
-        Ok(())
+        ];
+        tell_counts(f, counts)
     }
 }
 
 /// The final numbers.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Report {
-    /// The gateway's.
-    pub stats: Stats,
-    /// The bus's.
-    pub bus: CloseReport,
-}
+pub type Report = multiplane_bridge::Report<Stats>;

@@ -7,8 +7,10 @@ use crate::translate::to_device;
 use bytes::Bytes;
 use mio::{Interest, Registry, Token};
 use multiplane_bridge::dialer::Dialled;
-use multiplane_bridge::{Accept, Dialer, ListenError, Listener, Running, Setup, Turn, Work, spawn};
-use multiplane_bus::{Budget, Bus, BusError, OnFull, Publisher, RoutingSpec, Subscriber, TryRecvError};
+use multiplane_bridge::{
+    Accept, Dialer, ListenError, Listener, Running, Setup, Turn, Work, spawn, start_bus,
+};
+use multiplane_bus::{Bus, BusError, Publisher, RoutingSpec, Subscriber, TryRecvError};
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -134,15 +136,7 @@ pub fn start(
     if config.devices.is_empty() {
         return Err(StartError::NoDevice);
     }
-    let defaults = Budget::default();
-    let budget =
-        Budget { inbox: config.queue, drain_batch: defaults.drain_batch.min(config.queue), ..defaults };
-    let bus = Bus::builder(name)
-        .routing(routing)
-        .budget(budget)
-        .on_full(OnFull::DropOldest)
-        .start_deadline(Duration::ZERO)
-        .start()?;
+    let bus = start_bus(name, routing, config.queue)?;
     spawn("tcp-gateway", |setup| Gateway::new(bus, config, Box::new(tell), setup))
 }
 

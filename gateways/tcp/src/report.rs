@@ -1,6 +1,6 @@
 //! What is told while the gateway runs, and what was counted.
 
-use multiplane_bus::CloseReport;
+use multiplane_bridge::tell_counts;
 use std::fmt;
 
 /// Something that a person may want to see. Prints as one line.
@@ -114,31 +114,20 @@ pub struct Stats {
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "from devices {}, to devices {}", self.from_devices, self.to_devices)?;
-        for (count, what) in [
+        let counts = [
             (self.oversize, "too long for the length field"),
             (self.slow, "dropped for slow devices"),
             (self.unsent, "unsent when a connection ended"),
             (self.empty, "empty payloads dropped"),
             (self.cut, "payloads cut off"),
             (self.refused, "refused by the bus"),
-        ] {
-            if count > 0 {
-                write!(f, ", {what} {count}")?;
-            }
-        }
-        Ok(())
+        ];
+        tell_counts(f, counts)
     }
 }
 
 /// The final numbers.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Report {
-    /// The gateway's.
-    pub stats: Stats,
-    /// The bus's.
-    pub bus: CloseReport,
-}
+pub type Report = multiplane_bridge::Report<Stats>;
 
 #[cfg(test)]
 mod tests {

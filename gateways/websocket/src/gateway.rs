@@ -11,8 +11,10 @@ use crate::transport::Security;
 use crate::view::{CLIENTS, Row};
 use jiff::tz::TimeZone;
 use mio::{Interest, Registry, Token};
-use multiplane_bridge::{Accept, ListenError, Listener, Running, Setup, Turn, Work, is_loopback, spawn};
-use multiplane_bus::{Budget, Bus, BusError, Direction, OnFull, OwnedMessage, RoutingSpec, TryRecvError};
+use multiplane_bridge::{
+    Accept, ListenError, Listener, Running, Setup, Turn, Work, is_loopback, spawn, start_bus,
+};
+use multiplane_bus::{Bus, BusError, Direction, OwnedMessage, RoutingSpec, TryRecvError};
 use slab::Slab;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -84,15 +86,7 @@ pub fn start(
     let security = Security::new(config.tls.as_ref())?;
     let listener = Listener::bind(&config.listen)?;
     config.check_reach(is_loopback(listener.address().ip()))?;
-    let defaults = Budget::default();
-    let budget =
-        Budget { inbox: config.queue, drain_batch: defaults.drain_batch.min(config.queue), ..defaults };
-    let bus = Bus::builder(name)
-        .routing(routing)
-        .budget(budget)
-        .on_full(OnFull::DropOldest)
-        .start_deadline(Duration::ZERO)
-        .start()?;
+    let bus = start_bus(name, routing, config.queue)?;
     spawn("websocket-gateway", |setup| Gateway::new(bus, config, security, listener, Box::new(tell), setup))
 }
 

@@ -1,6 +1,6 @@
 //! What is told while the gateway runs, and what was counted.
 
-use multiplane_bus::CloseReport;
+use multiplane_bridge::tell_counts;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -94,7 +94,7 @@ pub struct Stats {
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "from clients {}, to clients {}", self.from_clients, self.to_clients)?;
-        for (count, what) in [
+        let counts = [
             (self.dropped, "dropped for slow clients"),
             (self.conflated, "left out on request"),
             (self.unsent, "unsent when a session ended"),
@@ -103,24 +103,13 @@ impl fmt::Display for Stats {
             (self.undecodable, "without a form for Banyan clients"),
             (self.nulled, "numbers that JSON cannot say"),
             (self.turned_away, "connections turned away"),
-        ] {
-            if count > 0 {
-                write!(f, ", {what} {count}")?;
-            }
-        }
-        Ok(())
+        ];
+        tell_counts(f, counts)
     }
 }
 
 /// The final numbers.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Report {
-    /// The gateway's.
-    pub stats: Stats,
-    /// The bus's.
-    pub bus: CloseReport,
-}
+pub type Report = multiplane_bridge::Report<Stats>;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,12 @@
 //! `multiplane gateway mqtt`: the bus and an MQTT broker.
 
-use super::{DRAIN, tell, tell_losses, until_the_end};
-use crate::failure::{Failure, say};
+use super::{run_to_the_end, tell};
+use crate::failure::Failure;
 use crate::links::Links;
 use crate::shutdown::Shutdown;
-use multiplane_mqtt::{Config, Credentials, FromMqtt, Mapping, StartError, Tls, ToMqtt, Version, start};
+use multiplane_mqtt::{
+    Config, Credentials, FromMqtt, Gateway, Mapping, StartError, Tls, ToMqtt, Version, start,
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -138,15 +140,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         }
         _ => Failure::Failed(error.to_string()),
     })?;
-    let gateway = until_the_end(running, shutdown)?;
-    let bus_ended = gateway.bus_ended();
-    let report = gateway.close(DRAIN);
-    say(format_args!("{}", report.stats));
-    tell_losses(&report.bus);
-    match bus_ended {
-        true => Err(Failure::Failed("the bus ended by itself; the log above says why".to_owned())),
-        false => Ok(()),
-    }
+    run_to_the_end(running, shutdown, Gateway::bus_ended, Gateway::close)
 }
 
 fn encrypted(args: &Args) -> bool {

@@ -1,12 +1,12 @@
 //! `multiplane gateway websocket`: browsers on the bus.
 
-use super::{DRAIN, tell, tell_losses, until_the_end};
+use super::{run_to_the_end, tell};
 use crate::failure::{Failure, say};
 use crate::links::Links;
 use crate::seconds::seconds;
 use crate::shutdown::Shutdown;
 use multiplane_bus::raise_open_files_limit;
-use multiplane_websocket::{Config, Event, StartError, Tls, Token, start};
+use multiplane_websocket::{Config, Event, Gateway, StartError, Tls, Token, start};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -143,15 +143,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         StartError::Backplane(_) => Failure::Misuse(error.to_string()),
         _ => Failure::Failed(error.to_string()),
     })?;
-    let gateway = until_the_end(running, shutdown)?;
-    let bus_ended = gateway.bus_ended();
-    let report = gateway.close(DRAIN);
-    say(format_args!("{}", report.stats));
-    tell_losses(&report.bus);
-    match bus_ended {
-        true => Err(Failure::Failed("the bus ended by itself; the log above says why".to_owned())),
-        false => Ok(()),
-    }
+    run_to_the_end(running, shutdown, Gateway::bus_ended, Gateway::close)
 }
 
 /// The flags that an error of the library speaks of.
