@@ -44,6 +44,7 @@ use std::time::Duration;
 static SYSTEMS: &[&System] = &[
     &multiplane::NATIVE,
     &multiplane::UNIX,
+    &multiplane::CURVE,
     &multiplane::SPIN,
     &multiplane::LIBZMQ,
     &libzmq::PROXY,

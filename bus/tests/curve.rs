@@ -84,6 +84,23 @@ fn friends_talk_and_come_back() {
 }
 
 #[test]
+fn who_hosts_a_backplane_asks_who_comes() {
+    let [ours, stranger] = [generate().unwrap(), generate().unwrap()];
+    let (builder, keys) = backplane(&ours);
+    // Its own subscriptions come there like those of others, so it proves itself, too.
+    let host = Bus::builder("host").host(builder).curve(ours.clone(), *keys.public()).start().unwrap();
+    let here = host.hosted("BP1").unwrap();
+    let bus = component(here, &["a"]).curve(ours, *keys.public()).start().unwrap();
+    talk(&host, &bus.subscriber().unwrap(), 200);
+    for outside in [component(here, &["a"]).curve(stranger, *keys.public()), component(here, &["a"])] {
+        let before = here.stats().refused;
+        let _outside = outside.start_deadline(Duration::ZERO).start().unwrap();
+        until("it is refused", || here.stats().refused >= before + 2);
+        assert_eq!((here.stats().publishers, here.stats().subscribers), (1, 2));
+    }
+}
+
+#[test]
 fn rights_are_prefixes_of_topics() {
     let [ours, other] = [generate().unwrap(), generate().unwrap()];
     let keys = generate().unwrap();

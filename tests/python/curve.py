@@ -7,10 +7,12 @@ import sys
 
 import zmq
 import zmq.auth
+from zmq.auth.thread import ThreadAuthenticator
 
 PATIENCE = 60
 context = zmq.Context()
 sockets = {}
+monitors = {}
 
 
 def certificate(folder, name):
@@ -26,20 +28,37 @@ def secure(socket, keys, server):
         socket.curve_serverkey = server.encode()
 
 
+def guard(folder):
+    """From now on servers let only those in whose keys lie there."""
+    authenticator = sockets["authenticator"] = ThreadAuthenticator(context)
+    authenticator.daemon = True
+    authenticator.start()
+    authenticator.configure_curve(domain="*", location=folder)
+
+
 def make(name, kind, keys, server, port):
-    """A client where there is a server's key, otherwise a server that lets everybody in; without keys by NULL."""
+    """A server where there is no port yet, otherwise a client; without keys by NULL."""
     socket = sockets[name] = context.socket(getattr(zmq, kind))
     socket.linger, socket.rcvhwm, socket.sndhwm, socket.reconnect_ivl = 0, 0, 0, 20
+    monitors[name] = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
     if keys:
         secure(socket, keys, server)
-    if keys and server is None:
+    if port == 0:
+        socket.zap_domain = b"multiplane"
         return socket.bind_to_random_port("tcp://127.0.0.1")
     socket.connect(f"tcp://127.0.0.1:{port}")
     return port
 
 
+def fails(name):
+    """Waits until the socket itself has refused a peer by what it said."""
+    return monitors[name].poll(PATIENCE * 1000) != 0
+
+
 def subscribe(name, topic):
     sockets[name].subscribe(topic.encode())
+    # A socket finds out here who has connected.
+    sockets[name].poll(0)
 
 
 def send(name, topic, lengths):

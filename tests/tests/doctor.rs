@@ -88,7 +88,11 @@ fn other_services_are_recognised() {
 #[test]
 #[ignore = "needs the multiplane binary: tests/run"]
 fn an_open_port_is_warned_of() {
-    let hub = Hub::start_as(Kind::Multiplane, "BP1", Around { before: "", flags: &["--bind", "0.0.0.0"] });
+    let hub = Hub::start_as(
+        Kind::Multiplane,
+        "BP1",
+        Around { before: "", flags: &["--bind", "0.0.0.0", "--insecure"] },
+    );
     let [subscriber, publisher] = hub.ports();
     let (code, findings) = doctor(&["-s", &subscriber, "-p", &publisher]);
     assert_eq!(code, 0, "a warning is no failure");

@@ -18,7 +18,7 @@ use crate::scenario::{Scenario, Way, World};
 use crate::{BenchError, clock};
 use body::{Form, Reading, Writing};
 use device::{Receiving, Sending};
-use multiplane_bus::{Backplane, OnSlow, RoutingSpec};
+use multiplane_bus::{Backplane, Bus, OnSlow, RoutingSpec};
 use std::fs;
 use std::thread;
 use std::time::Duration;
@@ -109,7 +109,7 @@ fn ours(place: &Place) -> Result<Middle, BenchError> {
     let routing =
         RoutingSpec::builder().backplane(backplane.route()).build().map_err(BenchError::doing(STARTING))?;
     let ports = vec![backplane.publisher_port(), backplane.subscriber_port()];
-    let name = "gateway";
+    let component = Bus::builder("gateway").routing(routing);
     match world(place)?.0 {
         World::Mqtt => {
             use multiplane_mqtt::{Config, FromMqtt, Mapping, ToMqtt, start};
@@ -119,7 +119,7 @@ fn ours(place: &Place) -> Result<Middle, BenchError> {
                 from_mqtt: vec![FromMqtt::new("mqtt_network", "from_mqtt")],
             };
             let config = Config::new(&format!("127.0.0.1:{}", broker.ports[0]), mapping);
-            let gateway = start(name, routing, config, |_| ()).map_err(BenchError::doing(STARTING))?;
+            let gateway = start(component, config, |_| ()).map_err(BenchError::doing(STARTING))?;
             Ok(Middle::here(ports, (gateway, backplane)).and(broker))
         }
         World::Tcp => {
@@ -127,14 +127,14 @@ fn ours(place: &Place) -> Result<Middle, BenchError> {
             let port = server::free_port()?;
             let device = Device::new(Place::Connect(format!("127.0.0.1:{port}")));
             let config = Config::new([device.from("from_pico").to("figura")]);
-            let gateway = start(name, routing, config, |_| ()).map_err(BenchError::doing(STARTING))?;
+            let gateway = start(component, config, |_| ()).map_err(BenchError::doing(STARTING))?;
             Ok(Middle::here([ports, vec![port]].concat(), (gateway, backplane)))
         }
         World::WebSocket => {
             use multiplane_websocket::{Config, start};
             let port = server::free_port()?;
             let config = Config::new(&port.to_string());
-            let gateway = start(name, routing, config, |_| ()).map_err(BenchError::doing(STARTING))?;
+            let gateway = start(component, config, |_| ()).map_err(BenchError::doing(STARTING))?;
             Ok(Middle::here([ports, vec![port]].concat(), (gateway, backplane)))
         }
     }

@@ -11,6 +11,7 @@ use super::{
 use crate::BenchError;
 use crate::role::{Publishing, Subscribing};
 use crate::scenario::Scenario;
+use multiplane_bus::curve::{AllowList, KeyPair, SecretKey};
 use multiplane_bus::{
     Backplane, BackplaneBuilder, BackplaneId, Bus, Engine, HandlerError, OnSlow, Outbox, Publisher, Route,
     RoutingSpec, Wait,
@@ -19,6 +20,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 const NAME: &str = "bench";
+/// Seeds of keys: the processes of a run need not tell each other theirs, for nothing here is secret.
+const BACKPLANE: u8 = 1;
+const COMPONENT: u8 = 2;
 const READY: Duration = Duration::from_secs(10);
 
 /// How components and backplane are made.
@@ -27,12 +31,15 @@ struct Kind {
     engine: Engine,
     /// Whether a backplane offers its shortcut to a Unix socket.
     unix: bool,
+    /// Whether everything is sealed by CURVE.
+    curve: bool,
     /// How components wait.
     wait: Wait,
 }
 
-const PLAIN: Kind = Kind { engine: Engine::Native, unix: false, wait: Wait::Block };
+const PLAIN: Kind = Kind { engine: Engine::Native, unix: false, curve: false, wait: Wait::Block };
 const BY_UNIX: Kind = Kind { unix: true, ..PLAIN };
+const SEALED: Kind = Kind { curve: true, ..PLAIN };
 const SPINNING: Kind = Kind { wait: Wait::Spin { before_block: Duration::from_micros(50) }, ..PLAIN };
 const BY_LIBZMQ: Kind = Kind { engine: Engine::Libzmq, ..PLAIN };
 
@@ -50,6 +57,17 @@ pub(crate) static UNIX: System = System {
         middle: Some(|_| BY_UNIX.backplane()),
         publish: |place, role| BY_UNIX.publish(place, role),
         subscribe,
+    },
+    ..NATIVE
+};
+
+/// As [`NATIVE`], with CURVE on every connection: what that costs.
+pub(crate) static CURVE: System = System {
+    name: "multiplane-native-curve",
+    parts: Parts::Processes {
+        middle: Some(|_| SEALED.backplane()),
+        publish: |place, role| SEALED.publish(place, role),
+        subscribe: |place, role| SEALED.subscribe(place, role),
     },
     ..NATIVE
 };
@@ -118,11 +136,20 @@ fn subscribe(place: &Place, role: Subscribing) -> Result<(), BenchError> {
     PLAIN.subscribe(place, role)
 }
 
+fn keys(seed: u8) -> KeyPair {
+    KeyPair::new(SecretKey::from_bytes(&[seed; 32]))
+}
+
 impl Kind {
     /// It holds publishers back rather than lose a message.
     fn builder(self) -> BackplaneBuilder {
         let builder = Backplane::builder(NAME).publisher_port(0).subscriber_port(0).on_slow(OnSlow::Block);
-        builder.engine(self.engine).unix_shortcut(self.unix)
+        let builder = builder.engine(self.engine).unix_shortcut(self.unix);
+        if !self.curve {
+            return builder;
+        }
+        let allow = AllowList::new().allow("component", *keys(COMPONENT).public(), [""], [""]);
+        builder.curve(keys(BACKPLANE), allow)
     }
 
     /// A backplane in a process of its own.
@@ -172,7 +199,10 @@ impl Kind {
         let spec = RoutingSpec::builder();
         let routing = routes.into_iter().fold(spec, |spec, route| spec.backplane(route)).build();
         let routing = routing.map_err(BenchError::doing("writing a routing specification"))?;
-        let bus = Bus::builder(NAME).routing(routing).engine(self.engine).wait(self.wait);
+        let mut bus = Bus::builder(NAME).routing(routing).engine(self.engine).wait(self.wait);
+        if self.curve {
+            bus = bus.curve(keys(COMPONENT), *keys(BACKPLANE).public());
+        }
         bus.start_deadline(READY).start().map_err(BenchError::doing("starting a component"))
     }
 }

@@ -475,7 +475,8 @@ impl BackplaneBuilder {
 
     /// Lets nobody in but who proves by CURVE to have one of the keys of `allow`, and nothing pass but what that key has a
     /// right to; everything on the wire is encrypted. Others are refused, counted, and named in the log. Peers of any make
-    /// come in if they speak CURVE, and there is no Unix shortcut. Not on [`Engine::Libzmq`].
+    /// come in if they speak CURVE, and there is no Unix shortcut. A component that hosts this backplane and subscribes to it
+    /// links to it as others do: it takes [`Builder::curve`](crate::Builder::curve), too. Not on [`Engine::Libzmq`].
     pub fn curve(mut self, keys: KeyPair, allow: AllowList) -> Self {
         self.security = Some(Security { keys: Arc::new(keys), allow: Arc::new(allow) });
         self

@@ -3,12 +3,13 @@
 use crate::failure::{Failure, say};
 use crate::limits::Limits;
 use crate::links::{NAME, PUBLISHER_PORT, SUBSCRIBER_PORT};
+use crate::reach::{Door, Reach, is_loopback};
 use crate::shutdown::Shutdown;
 use multiplane_bench::table::grouped;
 use multiplane_bus::curve::{self, AllowList};
 use multiplane_bus::{Backplane, Engine, OnSlow, RoutingSpec, raise_open_files_limit};
 use std::io::{self, Write};
-use std::net::{IpAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,9 +25,10 @@ const DRAIN: Duration = Duration::from_millis(400);
 Examples:
   multiplane backplane
   multiplane backplane -n BP2 -p 43126 -s 43127
-  multiplane backplane --bind 0.0.0.0        open to other machines, to whoever comes
   multiplane backplane --bind 0.0.0.0 --curve-key backplane.key --allow allow.toml
-                                             open to other machines, to those on the list")]
+                                             open to other machines, to those on the list
+  multiplane backplane --bind 0.0.0.0 --insecure
+                                             open to other machines, to whoever comes")]
 pub(crate) struct Args {
     /// Name for the banner and the routing specification
     #[arg(short, long)]
@@ -44,7 +46,8 @@ pub(crate) struct Args {
     #[arg(short = 't', long = "loop-time", value_name = "SECONDS")]
     _loop_time: Option<String>,
 
-    /// The address to listen at: one of this machine, or 0.0.0.0 for all
+    /// The address to listen at: one of this machine, or 0.0.0.0 for all; where others reach it, with --curve-key or
+    /// --insecure only
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
     bind: String,
 
@@ -66,13 +69,16 @@ pub(crate) struct Args {
 
     /// Let in by CURVE only who is on the list of --allow, and seal all traffic; the keys of this backplane are in the file,
     /// made by `multiplane keys new`
-    #[arg(long, value_name = "FILE", requires = "allow")]
+    #[arg(long, value_name = "FILE", requires = "allow", conflicts_with = "unix")]
     curve_key: Option<PathBuf>,
 
     /// The keys that may come in, and how topics begin that each may publish and subscribe to; written by
     /// `multiplane keys allow`
     #[arg(long, value_name = "FILE", requires = "curve_key")]
     allow: Option<PathBuf>,
+
+    #[command(flatten)]
+    reach: Reach,
 
     /// Who does the work
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = EngineName::Native)]
@@ -117,6 +123,11 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     shutdown.watch();
     // Each connection is an open file. Where more are not allowed, those beyond are refused and the log says so.
     let _ = raise_open_files_limit();
+    let reached = args.reach.check(&Door {
+        host: &args.bind,
+        security: args.curve_key.is_some().then_some("CURVE"),
+        cure: Some("--curve-key FILE --allow FILE"),
+    })?;
     let mut builder = Backplane::builder(args.name.as_deref().unwrap_or(NAME));
     if let (Some(keys), Some(allow)) = (&args.curve_key, &args.allow) {
         builder = builder.curve(curve::read_keys(keys)?, AllowList::from_path(allow)?);
@@ -139,13 +150,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let _ = std::fs::write("/proc/self/comm", "backplane");
     // A banner that nobody reads is no reason not to forward.
     let _ = banner(args.name.as_deref(), &backplane);
-    if args.curve_key.is_none() && !is_loopback(&args.bind) {
-        say(format_args!(
-            "multiplane: warning: listening at {}: nothing asks who connects, so everybody who can reach this machine \
-             can read and publish everything; without --bind only this machine can",
-            args.bind
-        ));
-    }
+    reached.announce(&args.bind);
     shutdown.wait();
     let stats = backplane.close(DRAIN);
     let mut line = format!("received {}, forwarded {}", grouped(stats.received), grouped(stats.forwarded));
@@ -194,11 +199,6 @@ fn banner(name: Option<&str>, backplane: &Backplane) -> io::Result<()> {
     out.flush()
 }
 
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// The address under which others reach this machine when it listens at all of its own. Connecting a datagram socket
 /// sends nothing, and tells the address that would be used.
 fn reachable_address(host: &str) -> String {
@@ -212,15 +212,4 @@ fn reachable_address(host: &str) -> String {
         socket.local_addr()
     });
     asked.map_or_else(|_| host.to_owned(), |address| address.ip().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_loopback;
-
-    #[test]
-    fn loopback_is_known_in_every_spelling() {
-        assert!(["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"].into_iter().all(is_loopback));
-        assert!(!["0.0.0.0", "*", "::", "10.0.0.1", "example.org"].into_iter().any(is_loopback));
-    }
 }

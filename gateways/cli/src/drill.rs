@@ -4,7 +4,7 @@ mod watch;
 
 use crate::clock::now;
 use crate::failure::{Failure, say};
-use crate::links::{Links, Security};
+use crate::links::Links;
 use crate::seconds::seconds;
 use crate::shutdown::Shutdown;
 use multiplane_bench::table::grouped;
@@ -84,9 +84,6 @@ struct Common {
 
     #[command(flatten)]
     links: Links,
-
-    #[command(flatten)]
-    security: Security,
 }
 
 pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
@@ -255,11 +252,7 @@ fn flood(time: Duration, common: &Common, shutdown: &Shutdown) -> Result<(), Fai
 /// A component that only listens.
 fn subscriber(common: &Common, route: &Route, topic: &str) -> Result<Bus, Failure> {
     let route = Route { publisher_port: None, ..route.clone() }.topics([topic]);
-    Ok(common
-        .security
-        .component("drill")?
-        .routing(RoutingSpec::builder().backplane(route).build()?)
-        .start()?)
+    Ok(common.links.component("drill")?.routing(RoutingSpec::builder().backplane(route).build()?).start()?)
 }
 
 fn yes(is: bool) -> &'static str {

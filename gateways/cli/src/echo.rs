@@ -2,7 +2,7 @@
 
 use crate::clock::now;
 use crate::failure::{Failure, say};
-use crate::links::{Links, Security};
+use crate::links::Links;
 use crate::render::Format;
 use crate::seconds::seconds;
 use crate::shutdown::Shutdown;
@@ -54,9 +54,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     links: Links,
-
-    #[command(flatten)]
-    security: Security,
 }
 
 pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
@@ -64,7 +61,7 @@ pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let topics = if args.topics.is_empty() { &everything[..] } else { &args.topics[..] };
     let spec = args.links.receiving(topics)?;
     shutdown.watch();
-    let bus = args.security.component("echo")?.routing(spec).start_deadline(Duration::ZERO).start()?;
+    let bus = args.links.component("echo")?.routing(spec).start_deadline(Duration::ZERO).start()?;
     let ended = print(args, &bus, shutdown);
     for stats in bus.stats() {
         if let Some(line) = way(&stats) {

@@ -44,12 +44,15 @@ pub(crate) struct Links {
     /// The port of that backplane that components receive from
     #[arg(short = 's', long, value_name = "PORT", default_value_t = SUBSCRIBER_PORT)]
     subscriber_port: u16,
+
+    #[command(flatten)]
+    security: Security,
 }
 
 /// Without these links are open to whoever is on their way.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Security")]
-pub(crate) struct Security {
+struct Security {
     /// Seal all links by CURVE, with the keys of this file, made by `multiplane keys new`
     #[arg(long, value_name = "FILE", requires = "server_key")]
     curve_key: Option<PathBuf>,
@@ -59,16 +62,16 @@ pub(crate) struct Security {
     server_key: Option<String>,
 }
 
-impl Security {
-    /// A component with links of this kind.
+impl Links {
+    /// A component whose links are as secure as was asked for; its routing specification is still to be given.
     pub(crate) fn component(&self, name: &str) -> Result<Builder, Failure> {
         let builder = Bus::builder(name);
-        let (Some(keys), Some(server)) = (&self.curve_key, &self.server_key) else { return Ok(builder) };
+        let Security { curve_key: Some(keys), server_key: Some(server) } = &self.security else {
+            return Ok(builder);
+        };
         Ok(builder.curve(curve::read_keys(keys)?, public_key(server)?))
     }
-}
 
-impl Links {
     /// The links to receive `topics` from all backplanes that have a subscriber port.
     pub(crate) fn receiving(&self, topics: &[String]) -> Result<RoutingSpec, Failure> {
         self.spec("subscriber_port", |route| Route { topics: topics.to_vec(), publisher_port: None, ..route })

@@ -3,11 +3,11 @@
 use crate::failure::{Failure, say};
 use crate::seconds::seconds;
 use crate::shutdown::Shutdown;
-use crate::stream::{Clients, DRAIN, announce, interrupted, served, unnamed};
+use crate::stream::{Clients, DRAIN, interrupted, served, unnamed};
 use multiplane_bench::table::grouped;
 use multiplane_bus::local::Backplane;
 use multiplane_bus::raise_open_files_limit;
-use multiplane_stream::{Framing, LineLogger, LogControl, LoggerError, Protocol, StreamServer};
+use multiplane_stream::{Framing, LineLogger, LogControl, LoggerError, Protocol};
 use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 use std::path::PathBuf;
@@ -80,15 +80,15 @@ pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let lines = Protocol::publish(STREAM, Framing::Lines { limit: args.max_line as usize });
     let server = args.clients.server(lines, &args.listen)?;
     shutdown.watch();
-    announce("logging", "nc -N", server.address());
+    server.announce("logging", "nc -N");
     if let Some(watch) = &watch {
-        announce("serving the log", "nc", watch.address());
+        watch.announce("serving the log", "nc");
     }
     // It ends with the backplane, which is ours.
     interrupted(shutdown, || false);
     let received = server.close(DRAIN);
     let logged = logger.close(DRAIN);
-    let watched = watch.map(|watch: StreamServer| watch.close(DRAIN));
+    let watched = watch.map(|watch| watch.close(DRAIN));
     let mut line = format!("clients {}, lines {}", grouped(received.accepted), grouped(received.published));
     line += &format!(", written {} of {} bytes", grouped(logged.written), grouped(logged.bytes));
     line += &format!(", dropped {}", grouped(logged.dropped));

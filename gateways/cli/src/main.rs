@@ -6,6 +6,7 @@
 //! | `gateway` | between the bus and foreign worlds, a subcommand each |
 //! | `serve`, `relay`, `log`, `stream` | TCP streams, a subcommand each, and what they share |
 //! | `links` | the arguments that say which backplanes to link to |
+//! | `reach` | who may reach what listens |
 //! | `render` | how a message looks on the terminal |
 //! | `shutdown` | Ctrl-C |
 //! | `failure` | how a command ends when it does not end well |
@@ -29,6 +30,7 @@ mod links;
 mod log;
 mod manual;
 mod publish;
+mod reach;
 mod relay;
 mod render;
 mod route;

@@ -2,7 +2,7 @@
 
 use crate::clock::now;
 use crate::failure::{Failure, say};
-use crate::links::{Links, Security};
+use crate::links::Links;
 use crate::seconds::{rate, seconds};
 use crate::shutdown::Shutdown;
 use multiplane_bench::table::grouped;
@@ -72,9 +72,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     links: Links,
-
-    #[command(flatten)]
-    security: Security,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -98,12 +95,8 @@ pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let payload = payload(args)?;
     let spec = args.links.publishing()?;
     let deadline = args.timeout.and_then(|timeout| now().checked_add(timeout));
-    let bus = args
-        .security
-        .component("publish")?
-        .routing(spec)
-        .start_deadline(args.timeout.unwrap_or(START))
-        .start();
+    let bus =
+        args.links.component("publish")?.routing(spec).start_deadline(args.timeout.unwrap_or(START)).start();
     let bus = bus.map_err(|error| match error {
         StartError::NotLive { .. } if args.timeout.is_some() => Failure::TimedOut(error.to_string()),
         _ => Failure::from(error),

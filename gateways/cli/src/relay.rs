@@ -2,7 +2,7 @@
 
 use crate::failure::{Failure, say};
 use crate::shutdown::Shutdown;
-use crate::stream::{Clients, DRAIN, announce, failed, interrupted, served, unnamed};
+use crate::stream::{Clients, DRAIN, failed, interrupted, served, unnamed};
 use multiplane_bench::table::grouped;
 use multiplane_bus::local::Backplane;
 use multiplane_bus::raise_open_files_limit;
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let framing = if args.lines { Framing::lines() } else { Framing::Chunks };
     let client = StreamClient::builder(&args.from, STREAM).framing(framing).start().map_err(failed)?;
     shutdown.watch();
-    announce("relaying", "nc", server.address());
+    server.announce("relaying", "nc");
     interrupted(shutdown, || client.is_done());
     let came = client.close(DRAIN);
     let stats = server.close(DRAIN);

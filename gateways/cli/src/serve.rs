@@ -6,7 +6,7 @@ use crate::failure::{Failure, say};
 use crate::links::Links;
 use crate::render::Format;
 use crate::shutdown::Shutdown;
-use crate::stream::{Clients, DRAIN, announce, interrupted, served, unnamed};
+use crate::stream::{Clients, DRAIN, interrupted, served, unnamed};
 use multiplane_bench::table::grouped;
 use multiplane_bus::local::Backplane;
 use multiplane_bus::raise_open_files_limit;
@@ -32,7 +32,7 @@ Examples:
   multiplane serve --listen 1500 --command 'while date; do sleep 1; done'     a time server: nc 127.0.0.1 1500
   tail -F app.log | multiplane serve --listen 1500                            a log to watch
   multiplane serve --listen 1500 --subscribe sensors --format json            what passes on the bus, for any program
-  multiplane serve --listen 0.0.0.0:1500 --stdin                              open to other machines, to whoever comes")]
+  multiplane serve --listen 0.0.0.0:1500 --stdin --insecure                   open to other machines, to whoever comes")]
 pub(crate) struct Args {
     /// Where to listen: PORT for this machine only, or ADDRESS:PORT; port 0 for any free one
     #[arg(long, value_name = "ADDR")]
@@ -71,13 +71,14 @@ pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let backplane = Backplane::new(STREAM).map_err(unnamed)?;
     let server = args.clients.server(Protocol::subscribe(STREAM), &args.listen)?;
     shutdown.watch();
-    announce("serving", "nc", server.address());
+    server.announce("serving", "nc");
     let source = match (&args.command, &args.subscribe) {
         (Some(command), _) => Source::command(command, args.chunks, backplane.publisher())?,
         (None, Some(topics)) => {
             let everything = [String::new()];
             let topics = if topics.is_empty() { &everything[..] } else { &topics[..] };
-            Source::bus(args.links.receiving(topics)?, args.format, backplane.publisher())?
+            let component = args.links.component("serve")?.routing(args.links.receiving(topics)?);
+            Source::bus(component, args.format, backplane.publisher())?
         }
         (None, None) => Source::stdin(args.chunks, backplane.publisher())?,
     };

@@ -2,16 +2,15 @@
 
 use crate::backplane::Slow;
 use crate::clock::now;
-use crate::failure::{Failure, say};
+use crate::failure::Failure;
+use crate::reach::{Door, Reach, Reached, host};
 use crate::seconds::seconds;
 use crate::shutdown::Shutdown;
 use multiplane_bench::table::grouped;
-use multiplane_bridge::is_loopback;
 use multiplane_bus::OnSlow;
 use multiplane_bus::local::LocalError;
 use multiplane_stream::{ListenError, Protocol, ServerBuilder, ServerStats, StreamError, StreamServer};
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long each part of the end may take after Ctrl-C.
@@ -38,17 +37,42 @@ pub(crate) struct Clients {
     /// Bytes that wait for one client; beyond, --on-slow says what happens
     #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(1..))]
     queue_bytes: u32,
+
+    #[command(flatten)]
+    reach: Reach,
 }
 
 impl Clients {
     /// A server that is to serve them.
-    pub(crate) fn server(&self, protocol: Protocol, listen: &str) -> Result<StreamServer, Failure> {
+    pub(crate) fn server(&self, protocol: Protocol, listen: &str) -> Result<Served, Failure> {
+        let reached = self.reach.check(&Door { host: host(listen), security: None, cure: None })?;
         let mut server: ServerBuilder = StreamServer::builder(protocol).listen(listen);
         if let Some(timeout) = self.idle_timeout {
             server = server.idle_timeout(timeout);
         }
         server = server.clients(self.connections as usize).queue_bytes(self.queue_bytes as usize);
-        server.on_slow(OnSlow::from(self.on_slow)).start().map_err(failed)
+        let server = server.on_slow(OnSlow::from(self.on_slow)).start().map_err(failed)?;
+        Ok(Served { server, reached })
+    }
+}
+
+/// A server, and who reaches it.
+pub(crate) struct Served {
+    server: StreamServer,
+    reached: Reached,
+}
+
+impl Served {
+    /// Says how to reach it, and who can. Whoever started this may have stopped reading; that is no reason to end.
+    pub(crate) fn announce(&self, what: &str, with: &str) {
+        let address = self.server.address();
+        let mut out = io::stdout();
+        let _ = writeln!(out, "{what} at {address}: {with} {} {}", address.ip(), address.port());
+        self.reached.announce(address);
+    }
+
+    pub(crate) fn close(self, deadline: Duration) -> ServerStats {
+        self.server.close(deadline)
     }
 }
 
@@ -62,19 +86,6 @@ pub(crate) fn failed(error: StreamError) -> Failure {
 
 pub(crate) fn unnamed(error: LocalError) -> Failure {
     Failure::Failed(error.to_string())
-}
-
-/// Says how to reach it, and warns of who can. Whoever started this may have stopped reading; that is no reason to end.
-pub(crate) fn announce(what: &str, with: &str, address: SocketAddr) {
-    let mut out = io::stdout().lock();
-    let (host, port) = (address.ip(), address.port());
-    let _ = writeln!(out, "{what} at {address}: {with} {host} {port}").and_then(|()| out.flush());
-    if !is_loopback(host) {
-        say(format_args!(
-            "multiplane: warning: listening at {address}: nothing asks who connects, so everybody who can reach this \
-             machine can; a port without an address is for this machine only"
-        ));
-    }
 }
 
 /// Waits for Ctrl-C (then true), or until the source has ended.

@@ -86,13 +86,16 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn an_address_of_another_machine_is_refused() {
-    refused(&run("backplane -p 0 -s 0 --bind 192.0.2.1"), 1, &["192.0.2.1", "127.0.0.1"]);
+    refused(&run("backplane -p 0 -s 0 --bind 192.0.2.1 --insecure"), 1, &["192.0.2.1", "127.0.0.1"]);
 }
 
 #[test]
 fn an_open_backplane_warns() {
-    let backplane = Multiplane::start("backplane -n open -p 0 -s 0 -t .001 --bind 0.0.0.0 --on-slow block");
+    let open = "backplane -n open -p 0 -s 0 -t .001 --bind 0.0.0.0 --on-slow block";
+    refused(&run(open), 2, &["0.0.0.0", "--curve-key FILE --allow FILE, or --insecure"]);
+    let backplane = Multiplane::start(&format!("{open} --insecure"));
     backplane.line("open Backplane IP address: ");
+    backplane.line("open to EVERYBODY");
     backplane.complaint("nothing asks who connects");
     assert_eq!(backplane.interrupted().code, Some(0));
 }

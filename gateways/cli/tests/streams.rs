@@ -226,7 +226,15 @@ fn mistakes_are_told_in_one_line() {
         assert_eq!(ended.code, Some(code), "{arguments}: {ended:?}");
         assert!(ended.stderr.contains(part) && ended.stderr.lines().count() == 1, "{arguments}: {ended:?}");
     }
-    let open = Multiplane::start("log --listen 0.0.0.0:0 --file /dev/null");
+    for closed in
+        ["log --file /dev/null", "serve --stdin", "relay 127.0.0.1:1", "gateway tcp", "gateway websocket"]
+    {
+        let ended = run(&format!("{closed} --listen 0.0.0.0:0"));
+        assert_eq!(ended.code, Some(2), "{closed}: {ended:?}");
+        assert!(ended.stderr.contains("--insecure to let everybody in"), "{closed}: {ended:?}");
+    }
+    let open = Multiplane::start("log --listen 0.0.0.0:0 --file /dev/null --insecure");
+    open.line("open to EVERYBODY");
     open.complaint("warning: listening at 0.0.0.0:");
     assert_eq!(open.interrupted().code, Some(0));
 }

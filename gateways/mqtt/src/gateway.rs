@@ -10,7 +10,7 @@ use mio::{Registry, Token};
 use multiplane_bridge::dialer::Dialled;
 use multiplane_bridge::{Backoff, Dialer, RateLimit, Running, Setup, Turn, Work, spawn, start_bus};
 use multiplane_bus::{
-    Bus, BusError, Direction, LinkEvent, PublishError, Publisher, RoutingSpec, Subscriber, TryRecvError,
+    Builder, Bus, BusError, Direction, LinkEvent, PublishError, Publisher, Subscriber, TryRecvError,
 };
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -101,22 +101,21 @@ struct Arrived {
     begin: usize,
 }
 
-/// Links a component of this name to all backplanes of `routing` and to the broker, and works on a thread of its own.
-/// `tell` is called there with what people may want to see.
+/// Links a component to the backplanes of its routing specification and to the broker, and works on a thread of its own.
+/// `tell` is called there with what people may want to see. Bounds of the component and when it starts are the gateway's.
 ///
 /// Neither the broker nor backplanes need be there yet: the gateway keeps trying.
 ///
 /// # Errors
 /// [`StartError`].
 pub fn start(
-    name: &str,
-    routing: RoutingSpec,
+    component: Builder,
     config: Config,
     tell: impl FnMut(&Event<'_>) + Send + 'static,
 ) -> Result<Running<Gateway>, StartError> {
     config.mapping.check(config.version)?;
     let security = Security::new(&config).map_err(StartError::Tls)?;
-    let bus = start_bus(name, routing, config.queue)?;
+    let bus = start_bus(component, config.queue)?;
     spawn("mqtt-gateway", |setup| Gateway::new(bus, config, security, Box::new(tell), setup))
 }
 

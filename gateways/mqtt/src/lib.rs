@@ -19,7 +19,7 @@
 //! | `report` | what is told while it runs, and what was counted |
 //!
 //! ```no_run
-//! use multiplane_bus::{Route, RoutingSpec};
+//! use multiplane_bus::{Bus, Route, RoutingSpec};
 //! use multiplane_mqtt::{Config, FromMqtt, Mapping, ToMqtt, start};
 //! use std::time::Duration;
 //!
@@ -30,7 +30,7 @@
 //!     from_mqtt: vec![FromMqtt::new("mqtt_network", "from_mqtt")],
 //! };
 //! let config = Config::new("localhost:1883", mapping);
-//! let gateway = start("MqttGateway", routing, config, |event| println!("{event}"))?;
+//! let gateway = start(Bus::builder("MqttGateway").routing(routing), config, |event| println!("{event}"))?;
 //! // ... until it is time to end:
 //! if let Some(ended) = gateway.stop(Duration::from_millis(200)) {
 //!     println!("{}", ended.close(Duration::from_millis(300)).stats);

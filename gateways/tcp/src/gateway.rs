@@ -10,7 +10,7 @@ use multiplane_bridge::dialer::Dialled;
 use multiplane_bridge::{
     Accept, Dialer, ListenError, Listener, Running, Setup, Turn, Work, spawn, start_bus,
 };
-use multiplane_bus::{Bus, BusError, Publisher, RoutingSpec, Subscriber, TryRecvError};
+use multiplane_bus::{Builder, Bus, BusError, Publisher, Subscriber, TryRecvError};
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -120,23 +120,22 @@ struct Agenda {
     due: Vec<Instant>,
 }
 
-/// Links a component of this name to all backplanes of `routing` and to the devices, and works on a thread of its own.
-/// `tell` is called there with what people may want to see.
+/// Links a component to the backplanes of its routing specification and to the devices, and works on a thread of its own.
+/// `tell` is called there with what people may want to see. Bounds of the component and when it starts are the gateway's.
 ///
 /// Neither devices nor backplanes need be there yet: the gateway keeps trying.
 ///
 /// # Errors
 /// [`StartError`].
 pub fn start(
-    name: &str,
-    routing: RoutingSpec,
+    component: Builder,
     config: Config,
     tell: impl FnMut(&Event<'_>) + Send + 'static,
 ) -> Result<Running<Gateway>, StartError> {
     if config.devices.is_empty() {
         return Err(StartError::NoDevice);
     }
-    let bus = start_bus(name, routing, config.queue)?;
+    let bus = start_bus(component, config.queue)?;
     spawn("tcp-gateway", |setup| Gateway::new(bus, config, Box::new(tell), setup))
 }
 

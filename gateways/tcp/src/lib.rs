@@ -15,14 +15,14 @@
 //! | `report` | what is told while it runs, and what was counted |
 //!
 //! ```no_run
-//! use multiplane_bus::{Route, RoutingSpec};
+//! use multiplane_bus::{Bus, Route, RoutingSpec};
 //! use multiplane_tcp::{Config, Device, Place, start};
 //! use std::time::Duration;
 //!
 //! let backplane = Route::new("BP1", "127.0.0.1").publisher_port(43124).subscriber_port(43125);
 //! let pico = Device::new(Place::Connect("10.0.0.5:31335".to_owned())).from("from_pico").to("figura");
 //! let routing = RoutingSpec::builder().backplane(backplane).build()?;
-//! let gateway = start("TcpGateway", routing, Config::new([pico]), |event| println!("{event}"))?;
+//! let gateway = start(Bus::builder("TcpGateway").routing(routing), Config::new([pico]), |event| println!("{event}"))?;
 //! // ... until it is time to end:
 //! if let Some(ended) = gateway.stop(Duration::from_millis(200)) {
 //!     println!("{}", ended.close(Duration::from_millis(300)).stats);

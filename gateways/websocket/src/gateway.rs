@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token};
 use multiplane_bridge::{
     Accept, ListenError, Listener, Running, Setup, Turn, Work, is_loopback, spawn, start_bus,
 };
-use multiplane_bus::{Bus, BusError, Direction, OwnedMessage, RoutingSpec, TryRecvError};
+use multiplane_bus::{Builder, Bus, BusError, Direction, OwnedMessage, TryRecvError};
 use slab::Slab;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -69,16 +69,15 @@ pub struct Gateway {
     bus: Bus,
 }
 
-/// Links a component of this name to all backplanes of `routing`, listens for clients, and works on a thread of its own.
-/// `tell` is called there with what people may want to see.
+/// Links a component to the backplanes of its routing specification, listens for clients, and works on a thread of its own.
+/// `tell` is called there with what people may want to see. Bounds of the component and when it starts are the gateway's.
 ///
 /// The backplanes need not be there yet: the gateway keeps trying.
 ///
 /// # Errors
 /// [`StartError`].
 pub fn start(
-    name: &str,
-    routing: RoutingSpec,
+    component: Builder,
     config: Config,
     tell: impl FnMut(&Event<'_>) + Send + 'static,
 ) -> Result<Running<Gateway>, StartError> {
@@ -86,7 +85,7 @@ pub fn start(
     let security = Security::new(config.tls.as_ref())?;
     let listener = Listener::bind(&config.listen)?;
     config.check_reach(is_loopback(listener.address().ip()))?;
-    let bus = start_bus(name, routing, config.queue)?;
+    let bus = start_bus(component, config.queue)?;
     spawn("websocket-gateway", |setup| Gateway::new(bus, config, security, listener, Box::new(tell), setup))
 }
 

@@ -15,13 +15,13 @@
 //! | `config`, `report` | what it is told, and what it tells |
 //!
 //! ```no_run
-//! use multiplane_bus::{Route, RoutingSpec};
+//! use multiplane_bus::{Bus, Route, RoutingSpec};
 //! use multiplane_websocket::{Config, start};
 //! use std::time::Duration;
 //!
 //! let backplane = Route::new("BP1", "127.0.0.1").publisher_port(43124).subscriber_port(43125);
 //! let routing = RoutingSpec::builder().backplane(backplane).build()?;
-//! let gateway = start("WsGateway", routing, Config::new("9000"), |event| println!("{event}"))?;
+//! let gateway = start(Bus::builder("WsGateway").routing(routing), Config::new("9000"), |event| println!("{event}"))?;
 //! // ... until it is time to end:
 //! if let Some(ended) = gateway.stop(Duration::from_millis(200)) {
 //!     println!("{}", ended.close(Duration::from_millis(300)).stats);

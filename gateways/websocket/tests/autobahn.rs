@@ -4,7 +4,7 @@
 //! the file anew.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
-use multiplane_bus::{Backplane, RoutingSpec};
+use multiplane_bus::{Backplane, Bus, RoutingSpec};
 use multiplane_websocket::{Config, Event, start};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,7 +43,7 @@ fn the_cases_of_autobahn_come_to_what_they_came_to() {
     let routing = RoutingSpec::builder().backplane(backplane.route()).build().unwrap();
     let config = Config { echo: true, ..Config::new("0") };
     let (tell, told) = channel();
-    let gateway = start("Echo", routing, config, move |event| {
+    let gateway = start(Bus::builder("Echo").routing(routing), config, move |event| {
         if let Event::Listening { address, .. } = event {
             let _ = tell.send(*address);
         }

@@ -3,7 +3,7 @@
 use super::addresses::Place;
 use super::chunk::{CHUNK, Input, Pool, Run};
 use super::queue::SendQueue;
-use crate::io::curve::denial;
+use crate::io::curve::{OTHER_SECURITY, denial};
 use crate::io::unix;
 use crate::worker::RateLimit;
 use multiplane_codec::zmtp::frame::Header;
@@ -75,7 +75,7 @@ pub(super) enum ReadOutcome {
     Some(usize),
     WouldBlock,
     Closed,
-    /// It is not whom, or not what, CURVE lets in.
+    /// Security does not let it in, or it is not content with ours.
     Denied(String),
 }
 
@@ -173,6 +173,9 @@ impl<S: Read + Write> Connection<S> {
             _ => 0,
         };
         match self.input.read(&mut self.stream, pool, most, expected) {
+            Ok((0, _)) if self.peer().is_none() && !self.input.is_empty() => {
+                ReadOutcome::Denied(OTHER_SECURITY.to_owned())
+            }
             Ok((0, _)) => ReadOutcome::Closed,
             Ok((n, is_full)) => {
                 // Otherwise all has been read, and whatever comes later is a new event.

@@ -16,6 +16,10 @@ use multiplane_codec::zmtp::curve::{KeyPair, PublicKey};
 use std::io;
 use std::sync::Arc;
 
+/// What it means that a peer hangs up there: libzmq does without a word.
+pub(crate) const OTHER_SECURITY: &str =
+    "the peer hangs up in the middle of its greeting: it probably wants another security mechanism than ours";
+
 /// Why a connection is not to be, or not to go on, for people.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -78,7 +78,8 @@ impl Read for Secured {
         }
         while filled < buffer.len() && self.denied.is_none() {
             let found = match self.inbound.read_from(&mut self.socket) {
-                Ok(Filled::End) if filled == 0 => match self.tunnel.hung_up() {
+                Ok(Filled::End) if filled == 0 => match self.tunnel.hung_up(!self.inbound.bytes().is_empty())
+                {
                     Some(denied) => return self.deny(denied, 0),
                     None => return Ok(0),
                 },

@@ -3,7 +3,7 @@
 //! The engine begins as always, and hears nothing until the peer has proved who it is; then it gets a greeting and a READY,
 //! as if the peer had just come by NULL, and from there on each frame passes by itself.
 
-use super::Denied;
+use super::{Denied, OTHER_SECURITY};
 use multiplane_codec::zmtp::command::{self, Command};
 use multiplane_codec::zmtp::curve::{
     CurveError, HANDSHAKE_LIMIT, KeyPair, MECHANISM, Opened, PublicKey, Traffic, client, server,
@@ -242,9 +242,10 @@ impl Tunnel {
         self.written = 0;
     }
 
-    /// What it means that the peer hangs up now, if that is no ordinary end.
-    pub(super) fn hung_up(&self) -> Option<Denied> {
+    /// What it means that the peer hangs up now, in the middle of something or not, if that is no ordinary end.
+    pub(super) fn hung_up(&self, in_the_middle: bool) -> Option<Denied> {
         let what = match &self.state {
+            State::Greeting if in_the_middle => return Some(Denied::because(OTHER_SECURITY)),
             State::Greeted(_) => "HELLO: the server key that we were given is probably not its own",
             State::Initiated(_) => "INITIATE: it probably does not let our key in",
             _ => return None,

@@ -1,7 +1,7 @@
 //! What both ends do on a connection: the handshake, the commands that carry no data, signs of life.
 
 use super::inbound::{Filled, Inbound};
-use crate::io::curve::denial;
+use crate::io::curve::{OTHER_SECURITY, denial};
 use crate::io::unix;
 use multiplane_codec::zmtp::command::{self, Command};
 use multiplane_codec::zmtp::{Handshake, Peer, Refusal, SocketType};
@@ -85,6 +85,9 @@ impl Session {
     pub(super) fn read_from(&mut self, stream: &mut impl Read, now: Instant) -> Result<Filled, Broken> {
         let filled = self.inbound.read_from(stream)?;
         match filled {
+            Filled::End if self.peer().is_none() && !self.inbound.bytes().is_empty() => {
+                return Err(Broken::Denied(OTHER_SECURITY.to_owned()));
+            }
             Filled::End => return Err(Broken::Closed),
             Filled::Nothing => {}
             Filled::More | Filled::All => (self.heard, self.pinged) = (now, None),

@@ -62,7 +62,7 @@ pub(super) fn port(backplane: &str, host: &str, port: u16, side: Side, visit: &V
             place,
             "nobody listens there",
             format!(
-                "start one on that machine: multiplane backplane {flag} {port}; from elsewhere it needs --bind as well"
+                "start one on that machine: multiplane backplane {flag} {port}; from elsewhere it needs --bind as well, with --curve-key or --insecure"
             ),
         ),
         Visit::Unreachable(error) => finding(

@@ -54,7 +54,7 @@ impl Watch {
     pub(super) fn start(common: &Common, route: Route, size: usize) -> Result<Self, Failure> {
         let topic = format!("_drill/{:016x}", RandomState::new().build_hasher().finish());
         let spec = RoutingSpec::builder().backplane(route.clone().topics([topic.as_str()])).build()?;
-        let bus = common.security.component("drill")?.routing(spec).start()?;
+        let bus = common.links.component("drill")?.routing(spec).start()?;
         let publisher = bus.publisher(&route.name)?.with_trailer();
         let inbox = bus.subscriber()?;
         publisher.wait_for_subscriber(&topic, PATIENCE)?;

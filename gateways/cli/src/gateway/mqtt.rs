@@ -124,7 +124,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
-    let routing = args.links.both()?;
+    let component = args.links.component(&args.name)?.routing(args.links.both()?);
     let config = Config {
         version: if args.mqtt_version == "5" { Version::V5 } else { Version::V3 },
         client_id: args.client_id.clone(),
@@ -134,7 +134,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         queue: args.queue as usize,
         ..Config::new(&broker(&args), mapping(&args)?)
     };
-    let running = start(&args.name, routing, config, |event| tell(event)).map_err(|error| match error {
+    let running = start(component, config, |event| tell(event)).map_err(|error| match error {
         StartError::Mapping(_) | StartError::Backplane(_) | StartError::Tls(_) => {
             Failure::Misuse(error.to_string())
         }

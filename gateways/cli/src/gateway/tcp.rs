@@ -3,6 +3,7 @@
 use super::{run_to_the_end, tell};
 use crate::failure::Failure;
 use crate::links::Links;
+use crate::reach::{Door, Reach, host};
 use crate::seconds::seconds;
 use crate::shutdown::Shutdown;
 use multiplane_bus::raise_open_files_limit;
@@ -22,7 +23,7 @@ use std::time::Duration;
 Examples:
   multiplane gateway tcp -a 10.0.0.5                       as Python Banyan's tgw: topics from_pico and figura
   multiplane gateway tcp --device 10.0.0.5:31335,from=door,to=lock --device 10.0.0.6:31335,from=roof
-  multiplane gateway tcp --listen 0.0.0.0:31335 --length-bytes 2 --routing spec.csv
+  multiplane gateway tcp --listen 0.0.0.0:31335 --insecure --length-bytes 2 --routing spec.csv
   multiplane gateway tcp -a 10.0.0.5 --trace-frames        see every byte")]
 pub(crate) struct Args {
     /// The address of a device that is a server, repeatable
@@ -84,20 +85,28 @@ pub(crate) struct Args {
     _event_loop: Option<String>,
 
     #[command(flatten)]
+    reach: Reach,
+
+    #[command(flatten)]
     links: Links,
 }
 
 pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     let _ = raise_open_files_limit();
-    let routing = args.links.both()?;
+    let check = |listen| args.reach.check(&Door { host: host(listen), security: None, cure: None });
+    let reached = args.listen.as_deref().map(check).transpose()?;
+    let component = args.links.component(&args.name)?.routing(args.links.both()?);
     let config = config(&args)?;
-    let running = start(&args.name, routing, config, |event| tell(event)).map_err(|error| match error {
+    let running = start(component, config, |event| tell(event)).map_err(|error| match error {
         StartError::NoDevice => Failure::Misuse(
             "there is no device: name one with -a HOST or --device, or --listen for them".to_owned(),
         ),
         StartError::Backplane(_) => Failure::Misuse(error.to_string()),
         _ => Failure::Failed(error.to_string()),
     })?;
+    if let (Some(reached), Some(listen)) = (reached, &args.listen) {
+        reached.announce(listen);
+    }
     run_to_the_end(running, shutdown, Gateway::bus_ended, Gateway::close)
 }
 

@@ -1,13 +1,13 @@
 //! `multiplane gateway websocket`: browsers on the bus.
 
 use super::{run_to_the_end, tell};
-use crate::failure::{Failure, say};
+use crate::failure::Failure;
 use crate::links::Links;
+use crate::reach::{Door, Reach, Reached, host};
 use crate::seconds::seconds;
 use crate::shutdown::Shutdown;
 use multiplane_bus::raise_open_files_limit;
-use multiplane_websocket::{Config, Event, Gateway, StartError, Tls, Token, start};
-use std::net::IpAddr;
+use multiplane_websocket::{Config, Gateway, StartError, Tls, Token, start};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,9 +56,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// Let everybody in who reaches this machine, in clear text
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    reach: Reach,
 
     /// Ids that Banyan clients may have [default: any]
     #[arg(long, value_name = "ID", num_args = 1..)]
@@ -111,9 +110,15 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
     // Each client is an open file. Where more are not allowed, those beyond are refused and the log says so.
     let _ = raise_open_files_limit();
-    let routing = args.links.both()?;
+    let is_safe = args.token_file.is_some() && args.tls_cert.is_some();
+    let reached = args.reach.check(&Door {
+        host: host(&args.listen),
+        security: is_safe.then_some("TLS and a token"),
+        cure: Some("--token-file with --tls-cert and --tls-key"),
+    })?;
+    let component = args.links.component(&args.name)?.routing(args.links.both()?);
     let config = Config {
-        insecure: args.insecure,
+        insecure: reached == Reached::Anybody,
         token: args.token_file.as_deref().map(token).transpose()?,
         origins: args.origin,
         tls: args.tls_cert.zip(args.tls_key).map(|(certificate, key)| Tls { certificate, key }),
@@ -131,41 +136,12 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         ping: args.ping,
         ..Config::new(&args.listen)
     };
-    let (with_token, with_tls) = (config.token.is_some(), config.tls.is_some());
-    let told = move |event: &Event<'_>| {
-        if let Event::Listening { address, .. } = event {
-            warn(address.ip(), with_token, with_tls);
-        }
-        tell(event);
-    };
-    let running = start(&args.name, routing, config, told).map_err(|error| match error {
-        StartError::Config(_) => Failure::Misuse(format!("{error}{}", flags(&error))),
-        StartError::Backplane(_) => Failure::Misuse(error.to_string()),
+    let running = start(component, config, |event| tell(event)).map_err(|error| match error {
+        StartError::Config(_) | StartError::Backplane(_) => Failure::Misuse(error.to_string()),
         _ => Failure::Failed(error.to_string()),
     })?;
+    reached.announce(&args.listen);
     run_to_the_end(running, shutdown, Gateway::bus_ended, Gateway::close)
-}
-
-/// The flags that an error of the library speaks of.
-fn flags(error: &StartError) -> &'static str {
-    match error {
-        StartError::Config(multiplane_websocket::ConfigError::Open { .. }) => {
-            " (--token-file with --tls-cert and --tls-key, or --insecure)"
-        }
-        _ => "",
-    }
-}
-
-fn warn(address: IpAddr, with_token: bool, with_tls: bool) {
-    let open = match (with_token, with_tls) {
-        _ if multiplane_bridge::is_loopback(address) => return,
-        (true, true) => return,
-        (true, false) => "what passes, and the token, can be read on the way",
-        (false, _) => {
-            "nothing asks who connects, so everybody who can reach this machine can read and publish everything"
-        }
-    };
-    say(format_args!("multiplane: warning: listening at {address}: {open}"));
 }
 
 /// A secret never comes by the command line, which every user of the machine can see.

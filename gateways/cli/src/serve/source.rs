@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::render::Format;
 use multiplane_bus::local::PublishTo;
-use multiplane_bus::{Bus, RecvTimeoutError, RoutingSpec};
+use multiplane_bus::{Builder, RecvTimeoutError};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -55,8 +55,8 @@ impl Source {
         Ok(Self { thread: spawn(read)?, group })
     }
 
-    pub(super) fn bus(spec: RoutingSpec, format: Format, publisher: PublishTo) -> Result<Self, Failure> {
-        let bus = Bus::builder("serve").routing(spec).start_deadline(Duration::ZERO).start()?;
+    pub(super) fn bus(component: Builder, format: Format, publisher: PublishTo) -> Result<Self, Failure> {
+        let bus = component.start_deadline(Duration::ZERO).start()?;
         let subscriber = bus.subscriber()?;
         let read = move || {
             // The links end with this thread.
