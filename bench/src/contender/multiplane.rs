@@ -13,8 +13,8 @@ use crate::role::{Publishing, Subscribing};
 use crate::scenario::Scenario;
 use multiplane_bus::curve::{AllowList, KeyPair, SecretKey};
 use multiplane_bus::{
-    Backplane, BackplaneBuilder, BackplaneId, Bus, Engine, HandlerError, OnSlow, Outbox, Publisher, Route,
-    RoutingSpec, Wait,
+    Backplane, BackplaneBuilder, BackplaneId, Builder, Bus, Engine, HandlerError, OnSlow, Outbox, Publisher,
+    Route, RoutingSpec, Wait,
 };
 use std::sync::mpsc;
 use std::time::Duration;
@@ -142,7 +142,7 @@ fn keys(seed: u8) -> KeyPair {
 
 impl Kind {
     /// It holds publishers back rather than lose a message.
-    fn builder(self) -> BackplaneBuilder {
+    fn backplane_builder(self) -> BackplaneBuilder {
         let builder = Backplane::builder(NAME).publisher_port(0).subscriber_port(0).on_slow(OnSlow::Block);
         let builder = builder.engine(self.engine).unix_shortcut(self.unix);
         if !self.curve {
@@ -154,7 +154,8 @@ impl Kind {
 
     /// A backplane in a process of its own.
     fn backplane(self) -> Result<Middle, BenchError> {
-        let backplane = self.builder().start().map_err(BenchError::doing("starting the backplane"))?;
+        let backplane =
+            self.backplane_builder().start().map_err(BenchError::doing("starting the backplane"))?;
         Ok(Middle::here(vec![backplane.publisher_port(), backplane.subscriber_port()], backplane))
     }
 
@@ -163,7 +164,7 @@ impl Kind {
         if place.has_middle() {
             return role.run(Vec::new(), self.talker(place)?);
         }
-        let started = Bus::builder(NAME).host(self.builder()).wait(self.wait).start_deadline(READY).start();
+        let started = self.component().host(self.backplane_builder()).start();
         let bus = started.map_err(BenchError::doing("hosting a backplane"))?;
         let ports = bus.hosted(NAME).map(|here| vec![here.publisher_port(), here.subscriber_port()]);
         role.run(ports.unwrap_or_default(), Talker::new(bus)?)
@@ -199,11 +200,16 @@ impl Kind {
         let spec = RoutingSpec::builder();
         let routing = routes.into_iter().fold(spec, |spec, route| spec.backplane(route)).build();
         let routing = routing.map_err(BenchError::doing("writing a routing specification"))?;
-        let mut bus = Bus::builder(NAME).routing(routing).engine(self.engine).wait(self.wait);
-        if self.curve {
-            bus = bus.curve(keys(COMPONENT), *keys(BACKPLANE).public());
+        let started = self.component().routing(routing).engine(self.engine).start();
+        started.map_err(BenchError::doing("starting a component"))
+    }
+
+    fn component(self) -> Builder {
+        let component = Bus::builder(NAME).wait(self.wait).start_deadline(READY);
+        match self.curve {
+            true => component.curve(keys(COMPONENT), *keys(BACKPLANE).public()),
+            false => component,
         }
-        bus.start_deadline(READY).start().map_err(BenchError::doing("starting a component"))
     }
 }
 
