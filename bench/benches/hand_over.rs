@@ -30,7 +30,7 @@ impl Link {
     fn put(&self) {
         let payload = black_box(&PAYLOAD);
         while self.sender.try_send(payload.len(), |place| place.copy_from_slice(payload)).is_err() {
-            assert!(self.sender.wait_for_room(None, Instant::now));
+            assert!(self.sender.wait_for_room(payload.len(), None, Instant::now));
         }
         self.ready.mark_appended(0);
     }

@@ -68,10 +68,10 @@ impl Publisher {
         self
     }
 
-    /// A publisher that calls `wake`, on a worker's thread, when there is room for many messages again after
-    /// [`try_publish`](Self::try_publish) has answered [`PublishError::Full`], and when the bus closes: for a thread that
-    /// waits for other things as well, such as sockets, and is woken by a descriptor. It must be quick, and may be called
-    /// once too often.
+    /// A publisher that calls `wake`, on a worker's or another publisher's thread, when there is room for many messages again
+    /// after [`try_publish`](Self::try_publish) has answered [`PublishError::Full`], and when the bus closes: for a thread
+    /// that waits for other things as well, such as sockets, and is woken by a descriptor. It must be quick, and may be
+    /// called once too often; not any more when the publisher and its clones are dropped.
     ///
     /// ```no_run
     /// # fn example(bus: multiplane_bus::Bus) -> Result<(), Box<dyn std::error::Error>> {
@@ -260,7 +260,7 @@ impl Publisher {
             }
             worker.signal_queued(side.slot);
             // Woken when there is room for many; at the deadline room for this one is enough.
-            waits = side.wait_for_room(deadline);
+            waits = side.wait_for_room(message, deadline);
         }
         worker.signal_queued(side.slot);
         Ok(())

@@ -160,9 +160,9 @@ impl PublishSide {
         self.queue.appended()
     }
 
-    /// Waits until there is room or the bus is closed; `false` when it was `deadline` first.
-    pub(crate) fn wait_for_room(&self, deadline: Option<Instant>) -> bool {
-        self.queue.wait_for_room(deadline, now)
+    /// Waits until there is room, also for `message`, or the bus is closed; `false` when it was `deadline` first.
+    pub(crate) fn wait_for_room(&self, message: &Outgoing<'_>, deadline: Option<Instant>) -> bool {
+        self.queue.wait_for_room(message.length(), deadline, now)
     }
 
     /// Has `hook` called when there is room; whoever asks tries once more then.

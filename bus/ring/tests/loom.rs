@@ -204,11 +204,55 @@ fn whoever_found_no_room_is_called() {
                     sender.when_room(&hook);
                     append(&sender, 2, 16)
                 };
-                (sender, sent)
+                (sender, hook, sent)
             })
         };
         take_all(&mut receiver, &mut [0; 3]);
-        let (_sender, sent) = producer.join().unwrap();
+        let (_sender, _hook, sent) = producer.join().unwrap();
         assert!(sent || called.load(Ordering::SeqCst), "it waits for ever");
+    });
+}
+
+/// A producer whose large record finds no room in the end has held some for a moment, and goes. The consumer may have
+/// made room just then: whoever waits hears of it all the same.
+#[test]
+fn who_gives_up_leaves_nobody_asleep() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let capacity = Capacity { block_bytes: 64, blocks: 2, large_records: 1, large_bytes: 1 };
+        let (sender, mut receiver) = stream(capacity);
+        (0..8).for_each(|_| assert!(append(&sender, 1, 16)));
+        let sender = Arc::new(sender);
+        let gives_up = {
+            let sender = sender.clone();
+            thread::spawn(move || sender.try_send_buffer(vec![2]).is_ok())
+        };
+        let waits = thread::spawn(move || assert!(sender.wait_for_room(1, None, std::time::Instant::now)));
+        take_all(&mut receiver, &mut [0; 3]);
+        if gives_up.join().unwrap() {
+            take_all(&mut receiver, &mut [0; 3]);
+        }
+        waits.join().unwrap();
+    });
+}
+
+/// What was taken is counted once the consumer is gone: nothing is committed after that.
+#[test]
+fn the_end_knows_of_all_that_was_taken() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let capacity = Capacity { block_bytes: 64, blocks: 2, large_records: 1, large_bytes: 1 };
+        let (sender, receiver) = stream(capacity);
+        assert!(append(&sender, 1, 10));
+        let sender = Arc::new(sender);
+        let producer = {
+            let sender = sender.clone();
+            thread::spawn(move || append(&sender, 1, 10))
+        };
+        drop(receiver);
+        let counted = sender.appended();
+        assert_eq!(counted, 1 + u64::from(producer.join().unwrap()));
     });
 }

@@ -2,9 +2,10 @@
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
-use multiplane_ring::stream::{Capacity, Refused, StreamReceiver, StreamSender, stream};
+use multiplane_ring::stream::{Capacity, Refused, RoomHook, StreamReceiver, StreamSender, stream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,7 @@ fn send(sender: &StreamSender, record: Vec<u8>) {
         };
         match sent {
             Ok(()) => return,
-            Err(Refused::Full) => assert!(sender.wait_for_room(None, Instant::now)),
+            Err(Refused::Full) => assert!(sender.wait_for_room(record.len(), None, Instant::now)),
             Err(Refused::Closed) => panic!("closed"),
         }
     }
@@ -207,11 +208,11 @@ fn nobody_advances_beyond_what_was_shown() {
 fn those_who_wait_hear_of_room_of_time_and_of_the_end() {
     let (sender, mut receiver) = stream(small());
     while append(&sender, &[7; 16]).is_ok() {}
-    assert!(!sender.wait_for_room(Some(Instant::now() + Duration::from_millis(1)), Instant::now));
+    assert!(!sender.wait_for_room(16, Some(Instant::now() + Duration::from_millis(1)), Instant::now));
     let heard = AtomicBool::new(false);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
-            let room = sender.wait_for_room(None, Instant::now);
+            let room = sender.wait_for_room(16, None, Instant::now);
             heard.store(true, Ordering::SeqCst);
             room
         });
@@ -228,7 +229,7 @@ fn those_who_wait_hear_of_room_of_time_and_of_the_end() {
     });
     while append(&sender, &[7; 16]).is_ok() {}
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| sender.wait_for_room(None, Instant::now));
+        let waiting = scope.spawn(|| sender.wait_for_room(16, None, Instant::now));
         drop(receiver);
         assert!(waiting.join().unwrap());
     });
@@ -244,4 +245,49 @@ fn what_is_shown_may_be_changed_in_place() {
         bytes[1] = b'x';
     }
     assert_eq!(receiver.peek().map(|bytes| bytes.to_vec()), Some(b"axcd".to_vec()));
+}
+
+fn drain(receiver: &mut StreamReceiver) {
+    while let Some(length) = receiver.peek().map(|bytes| bytes.len()) {
+        receiver.advance(length);
+    }
+}
+
+/// Or it would try again and again without a pause.
+#[test]
+fn who_has_a_large_record_sleeps_until_it_fits() {
+    let (sender, mut receiver) = stream(small());
+    let soon = || Some(Instant::now() + Duration::from_millis(1));
+    assert!(sender.try_send_buffer(vec![1; 400]).is_ok());
+    assert!(sender.try_send_buffer(vec![2; 700]).is_err());
+    assert!(sender.wait_for_room(600, soon(), Instant::now), "for less there is");
+    assert!(!sender.wait_for_room(700, soon(), Instant::now));
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| sender.wait_for_room(700, None, Instant::now));
+        drain(&mut receiver);
+        assert!(waiting.join().unwrap());
+    });
+    assert!(sender.try_send_buffer(vec![2; 2000]).is_ok(), "one of any size");
+}
+
+/// Whoever is gone is not called, nor kept for as long as the stream is full.
+#[test]
+fn a_hook_goes_with_its_owner() {
+    let (sender, mut receiver) = stream(small());
+    while append(&sender, &[7; 16]).is_ok() {}
+    let called = Arc::new(AtomicUsize::new(0));
+    let hook = || -> RoomHook {
+        let called = called.clone();
+        Arc::new(move || {
+            called.fetch_add(1, Ordering::SeqCst);
+        })
+    };
+    let kept = hook();
+    for _ in 0..1000 {
+        sender.when_room(&hook());
+        sender.when_room(&kept);
+    }
+    assert_eq!(Arc::strong_count(&called), 2, "what a hook holds goes with it");
+    drain(&mut receiver);
+    assert_eq!(called.load(Ordering::SeqCst), 1);
 }

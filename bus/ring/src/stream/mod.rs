@@ -34,7 +34,7 @@ use crossbeam_utils::CachePadded;
 use memory::Memory;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// What holds the place of a record that travels beside the ring. Its bytes mean nothing.
@@ -45,6 +45,9 @@ const RECORD: u64 = 1 << 30;
 
 /// ... and the bytes there.
 const BYTES: u64 = RECORD - 1;
+
+/// In `tail`, once the consumer is gone: beyond every limit.
+const CLOSED: u64 = 1 << 63;
 
 /// How much a stream holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +89,10 @@ pub enum Refused {
     Closed,
 }
 
-/// Called when there is room again.
-pub type RoomHook = Arc<dyn Fn() + Send + Sync>;
+type Hook = dyn Fn() + Send + Sync;
+
+/// Called when there is room again, as long as whoever asked keeps it.
+pub type RoomHook = Arc<Hook>;
 
 struct Block {
     /// Bytes of this lap that are written, and above them how many records that are.
@@ -116,7 +121,7 @@ struct Shared {
     /// Producers that wait, and hooks.
     waiting: AtomicUsize,
     room: Condvar,
-    hooks: Mutex<Vec<RoomHook>>,
+    hooks: Mutex<Vec<Weak<Hook>>>,
 }
 
 /// Commits when it ends, whatever happens before: a hole would stop the queue for ever.
@@ -226,10 +231,12 @@ impl Shared {
 
     fn append_large(&self, buffer: Vec<u8>) -> Result<(), (Vec<u8>, Refused)> {
         let length = buffer.len();
-        if !self.reserve_large(length) {
-            return Err((buffer, self.refusal()));
-        }
-        match self.claim(PLACEHOLDER) {
+        let claimed = if self.reserve_large(length) {
+            self.claim(PLACEHOLDER).inspect_err(|_| self.release_large(length))
+        } else {
+            Err(self.refusal())
+        };
+        match claimed {
             Ok(start) => {
                 // Before the commit: whoever sees the placeholder finds the buffer. There is room, for it was reserved.
                 let pushed = self.large.push((start, buffer));
@@ -238,7 +245,8 @@ impl Shared {
                 Ok(())
             }
             Err(refused) => {
-                self.release_large(length);
+                // What was reserved for a moment may have hidden from the consumer that others have room.
+                self.made_room();
                 Err((buffer, refused))
             }
         }
@@ -286,14 +294,14 @@ impl Shared {
         let hooks = std::mem::take(&mut *self.lock());
         self.waiting.fetch_sub(hooks.len(), Ordering::Relaxed);
         self.room.notify_all();
-        hooks.iter().for_each(|hook| hook());
+        hooks.iter().filter_map(Weak::upgrade).for_each(|hook| hook());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<RoomHook>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Hook>>> {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a record of any size fits, with some to spare.
+    /// Whether there is room for many records.
     fn has_room(&self) -> bool {
         let room = self.limit.load(Ordering::Relaxed).saturating_sub(self.tail.load(Ordering::Relaxed));
         let large = self.large_bytes.load(Ordering::Relaxed);
@@ -301,6 +309,12 @@ impl Shared {
         room >= self.memory.length() as u64 / 2
             && large <= self.capacity.large_bytes / 2
             && records <= self.capacity.large_records / 2
+    }
+
+    /// Whether a record of `length` bytes fits beside the ring.
+    fn has_room_beside(&self, length: usize) -> bool {
+        let large = self.large_bytes.load(Ordering::Relaxed);
+        large == 0 || large.saturating_add(length) <= self.capacity.large_bytes
     }
 }
 
@@ -397,16 +411,17 @@ impl StreamSender {
         self.shared.appended()
     }
 
-    /// Waits until there is room, or the consumer is gone, or `deadline`; `false` when that was it. There may be none any
-    /// more when the caller comes: it tries again.
+    /// Waits until there is room for many records, and for one of `length` bytes, or the consumer is gone, or `deadline`;
+    /// `false` when that was it. There may be none any more when the caller comes: it tries again.
     #[must_use]
-    pub fn wait_for_room(&self, deadline: Option<Instant>, now: impl Fn() -> Instant) -> bool {
+    pub fn wait_for_room(&self, length: usize, deadline: Option<Instant>, now: impl Fn() -> Instant) -> bool {
         let shared = &*self.shared;
+        let fits = || length <= self.inline_limit() || shared.has_room_beside(length);
         let mut guard = shared.lock();
         shared.waiting.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let mut in_time = true;
-        while in_time && !shared.has_room() && !shared.closed.load(Ordering::Relaxed) {
+        while in_time && !(shared.has_room() && fits()) && !shared.closed.load(Ordering::Relaxed) {
             match deadline.map(|deadline| deadline.saturating_duration_since(now())) {
                 Some(Duration::ZERO) => in_time = false,
                 Some(left) => {
@@ -420,14 +435,17 @@ impl StreamSender {
         in_time
     }
 
-    /// Calls `hook` once, on the consumer's thread, when there is room for many or the consumer goes. To be called after a
-    /// refusal, and then the record is to be tried once more: whoever made room before may not have seen the hook.
+    /// Calls `hook` once, on the thread of whoever makes room, when there is some for many or the consumer goes; not if it
+    /// has been dropped. To be called after a refusal, and then the record is to be tried once more: whoever made room before
+    /// may not have seen the hook.
     pub fn when_room(&self, hook: &RoomHook) {
+        let hook = Arc::downgrade(hook);
         let mut hooks = self.shared.lock();
-        if !hooks.iter().any(|known| Arc::ptr_eq(known, hook)) {
-            hooks.push(hook.clone());
-            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        }
+        let before = hooks.len();
+        hooks.retain(|known| known.strong_count() > 0 && !known.ptr_eq(&hook));
+        hooks.push(hook);
+        // Wraps around where there are fewer.
+        self.shared.waiting.fetch_add(hooks.len().wrapping_sub(before), Ordering::Relaxed);
         drop(hooks);
         fence(Ordering::SeqCst);
     }
@@ -519,9 +537,16 @@ impl StreamReceiver {
 
 impl Drop for StreamReceiver {
     fn drop(&mut self) {
-        self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.limit.store(0, Ordering::Release);
-        self.shared.wake();
+        let shared = &*self.shared;
+        shared.closed.store(true, Ordering::SeqCst);
+        shared.limit.store(0, Ordering::Release);
+        // Nobody claims any more. Whoever has claimed is about to commit, and then all that was taken is counted.
+        let claimed = shared.tail.swap(CLOSED, Ordering::AcqRel) - self.begin;
+        let committed = |block: &Block| block.committed.load(Ordering::Acquire) & BYTES;
+        while shared.blocks.iter().map(committed).sum::<u64>() < claimed {
+            yield_now();
+        }
+        shared.wake();
     }
 }
 
