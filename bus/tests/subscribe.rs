@@ -183,6 +183,34 @@ fn a_full_inbox_that_drops_the_oldest_keeps_the_last_and_counts() {
     assert_eq!((stats.received, stats.delivered, stats.inbox_full), (1000, 8, 992));
 }
 
+/// What waits for the room of one inbox goes on when its subscriber is gone.
+#[test]
+fn a_full_inbox_that_is_given_up_holds_nobody_back() {
+    let backplane = blocking_backplane("BP1");
+    let receiver = builder("receiver", [backplane.route()]).budget(small()).start().unwrap();
+    let full = receiver.subscriber_of("BP1", ["x"]).unwrap();
+    let other = receiver.subscriber_of("BP1", ["x"]).unwrap();
+    let sender = builder("sender", [backplane.route()]).start().unwrap();
+    let publisher = sender.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    for n in 0..100_u32 {
+        publisher.publish("x", &n).unwrap();
+    }
+    for n in 0..9_u32 {
+        assert_eq!(other.recv_timeout(LONG).unwrap().decode::<u32>().unwrap(), n);
+    }
+    drop(full);
+    for n in 9..100_u32 {
+        assert_eq!(other.recv_timeout(LONG).unwrap().decode::<u32>().unwrap(), n);
+    }
+    let stats = stats(&receiver);
+    let per_message = stats.delivered + stats.inbox_closed;
+    assert!(
+        stats.received == 100 && stats.inbox_closed > 0 && (109..=200).contains(&per_message),
+        "{stats:?}"
+    );
+}
+
 /// The only wake-up of the receiving thread is the hook: a lost one would hang the test.
 #[test]
 fn a_subscriber_that_waits_elsewhere_is_woken() {

@@ -141,9 +141,11 @@ impl<S: Stream> SubscriberLink<S> {
             self.tell(false, &topic);
         }
         self.listeners &= !(1 << who);
-        if let Some((_, receivers)) = &mut self.stash {
-            self.shared.counters.inbox_closed.add(u64::from(*receivers >> who & 1 == 1));
-            *receivers &= !(1 << who);
+        if let Some((message, receivers)) = self.stash.take() {
+            self.shared.counters.inbox_closed.add(receivers >> who & 1);
+            let left = receivers & !(1 << who);
+            // What waited for this one alone holds nobody back any longer.
+            self.stash = (left != 0).then_some((message, left));
         }
     }
 
