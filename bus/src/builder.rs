@@ -242,8 +242,10 @@ impl Builder {
             (events, sink)
         };
         let (shared, shares) = self.open(&routing, &mut hosted, context.as_ref(), &budget, &event_sink)?;
-        let threads = self.spawn(&shared, shares)?;
-        let bus = Bus::new(shared, routing, events, threads, context, backplanes, self.on_full);
+        let mut bus = Bus::new(shared, routing, events, context, backplanes, self.on_full);
+        for share in shares {
+            bus.add_thread(self.spawn(bus.shared(), share)?);
+        }
         bus.await_live(deadline)?;
         Ok(bus)
     }
@@ -309,24 +311,21 @@ impl Builder {
         Ok((shared, shares))
     }
 
-    fn spawn(&self, bus: &Arc<BusShared>, shares: Vec<Share>) -> Result<Vec<JoinHandle<()>>, StartError> {
-        let mut threads = Vec::with_capacity(shares.len());
-        for share in shares {
-            let index = share.shared.index;
-            let core = self.cores.get(index % self.cores.len().max(1)).copied();
-            let links = (share.publishers, share.subscribers);
-            let worker = Worker::new(share.shared, bus.clone(), links, share.commands, self.wait);
-            let thread = std::thread::Builder::new().name(format!("bus-worker-{index}")).spawn(move || {
-                if let Some(id) = core
-                    && !core_affinity::set_for_current(core_affinity::CoreId { id })
-                {
-                    tracing::error!(worker = index, core = id, "cannot be pinned and runs anywhere");
-                }
-                worker.run();
-            });
-            threads.push(thread.map_err(|error| open_error("a worker thread", error))?);
-        }
-        Ok(threads)
+    fn spawn(&self, bus: &Arc<BusShared>, share: Share) -> Result<JoinHandle<()>, StartError> {
+        let index = share.shared.index;
+        let core = self.cores.get(index % self.cores.len().max(1)).copied();
+        let links = (share.publishers, share.subscribers);
+        let worker = Worker::new(share.shared, bus.clone(), links, share.commands, self.wait);
+        let gathered = worker.gather().map_err(|error| open_error("the descriptors of a worker", error))?;
+        let thread = std::thread::Builder::new().name(format!("bus-worker-{index}")).spawn(move || {
+            if let Some(id) = core
+                && !core_affinity::set_for_current(core_affinity::CoreId { id })
+            {
+                tracing::error!(worker = index, core = id, "cannot be pinned and runs anywhere");
+            }
+            worker.run(gathered);
+        });
+        thread.map_err(|error| open_error("a worker thread", error))
     }
 }
 

@@ -81,12 +81,20 @@ impl Bus {
         shared: Arc<BusShared>,
         routing: RoutingSpec,
         events: Events,
-        threads: Vec<JoinHandle<()>>,
         context: Option<Context>,
         hosted: Vec<Backplane>,
         on_full: OnFull,
     ) -> Self {
-        Self { shared, routing, events, threads, context, hosted, on_full }
+        Self { shared, routing, events, threads: Vec::new(), context, hosted, on_full }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<BusShared> {
+        &self.shared
+    }
+
+    /// One more worker, which ends with the bus.
+    pub(crate) fn add_thread(&mut self, thread: JoinHandle<()>) {
+        self.threads.push(thread);
     }
 
     pub(crate) fn await_live(&self, timeout: Duration) -> Result<(), StartError> {
@@ -311,7 +319,7 @@ impl Bus {
             let publish = shared.publish.as_ref();
             let links =
                 (publish.map(|side| side.state()), shared.subscribe.as_ref().map(|side| side.state()));
-            let enqueued = publish.map_or(0, |side| side.enqueued());
+            let enqueued = || publish.map_or(0, |side| side.enqueued());
             shared.counters.snapshot(shared.id, links, enqueued)
         };
         self.shared.backplanes.iter().map(snapshot).collect()

@@ -4,7 +4,10 @@ use crate::latency::{Latency, LatencyCounts};
 use crate::message::BackplaneId;
 use crossbeam_utils::CachePadded;
 use multiplane_core::LinkState;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// A count that one thread writes and any thread reads.
 #[derive(Debug, Default)]
@@ -13,7 +16,7 @@ pub(crate) struct Count(AtomicU64);
 impl Count {
     /// Only the worker that owns the link may call this: it is a load and a store.
     pub(crate) fn add(&self, n: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Release);
     }
 
     /// Any thread may call this.
@@ -26,8 +29,9 @@ impl Count {
         self.0.store(n, Relaxed);
     }
 
+    /// What its writer did before happens before what the caller does next.
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.0.load(Acquire)
     }
 }
 
@@ -137,14 +141,15 @@ impl Counters {
         self.received_bytes.add(bytes as u64);
     }
 
-    /// `enqueued`: how many messages the publish queue ever took.
+    /// `enqueued` says how many messages the publish queue ever took. It is asked last: whatever was sent until now was
+    /// accepted before.
     pub(crate) fn snapshot(
         &self,
         backplane: BackplaneId,
         links: (Option<LinkState>, Option<LinkState>),
-        enqueued: u64,
+        enqueued: impl FnOnce() -> u64,
     ) -> BackplaneStats {
-        let (accepted, sent) = (enqueued + self.offered.get(), self.sent.get());
+        let sent = self.sent.get();
         let displaced = self.displaced.get();
         let mut dropped = Dropped {
             link_down: self.link_down.get(),
@@ -152,6 +157,7 @@ impl Counters {
             transport: self.transport.get(),
             unsent: 0,
         };
+        let accepted = self.offered.get() + enqueued();
         let (mut queued, mut unsent) = (accepted.saturating_sub(sent + dropped.total()), 0);
         if links.0 == Some(LinkState::Closed) {
             std::mem::swap(&mut queued, &mut unsent);
@@ -178,5 +184,22 @@ impl Counters {
             latency: self.latency.snapshot(),
             handler_errors: self.handler_errors.get(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message is accepted and sent while somebody looks.
+    #[test]
+    fn the_books_close_at_any_moment() {
+        let counters = Counters::default();
+        let enqueued = || {
+            counters.sent.add(1);
+            1
+        };
+        let stats = counters.snapshot(BackplaneId::intern("BP1", 0), (None, None), enqueued);
+        assert_eq!((stats.accepted, stats.sent, stats.queued), (1, 0, 1));
     }
 }

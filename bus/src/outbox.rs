@@ -151,7 +151,6 @@ impl Outbox<'_> {
                 let link = &mut self.links[side.slot];
                 link.offer(&message, keep, self.now)?;
                 *self.held |= link.has_backlog();
-                shared.counters.offered.add(1);
                 return Ok(());
             }
             side.try_push(&message).map_err(|refused| not_taken(refused, name))?;

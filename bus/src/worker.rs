@@ -62,7 +62,7 @@ const SEND: usize = 2;
 const SEND_MONITOR: usize = 3;
 
 /// All descriptors of a worker, and those that fired.
-struct Gathered {
+pub(crate) struct Gathered {
     poll: mio::Poll,
     events: mio::Events,
 }
@@ -113,12 +113,8 @@ impl Worker {
     }
 
     /// Runs until it is told to close.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(mut self, mut gathered: Gathered) {
         self.shared.enter_thread();
-        let mut gathered = match self.gather() {
-            Ok(gathered) => gathered,
-            Err(error) => return tracing::error!(%error, "the worker cannot watch its links and ends"),
-        };
         let mut now = self::now();
         let mut next_tick = now;
         let mut last_work = now;
@@ -141,7 +137,7 @@ impl Worker {
             if busy {
                 last_work = now;
             }
-            let spinning = matches!(self.wait, Wait::Spin { before_block } if now < last_work + before_block);
+            let spinning = matches!(self.wait, Wait::Spin { before_block } if now.saturating_duration_since(last_work) < before_block);
             let sleep = if busy || spinning || self.has_more() {
                 Duration::ZERO
             } else {
@@ -159,7 +155,7 @@ impl Worker {
 
     /// Gathers all descriptors: the wake-up, and those of the links; a native link adds its own when it has one.
     /// Edge-triggered, so none is reported twice for the same reason, and the wake-up need not even be read.
-    fn gather(&self) -> std::io::Result<Gathered> {
+    pub(crate) fn gather(&self) -> std::io::Result<Gathered> {
         let poll = mio::Poll::new()?;
         let registry = poll.registry();
         let wake = self.shared.wake.fd().as_raw_fd();

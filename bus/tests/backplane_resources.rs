@@ -5,7 +5,7 @@
 #[path = "backplane/raw.rs"]
 mod raw;
 
-use multiplane_bus::{Budget, OnSlow, raise_open_files_limit};
+use multiplane_bus::{Budget, Bus, OnSlow, RoutingSpec, StartError, raise_open_files_limit};
 use raw::*;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
@@ -179,6 +179,22 @@ fn without_descriptors_those_who_come_are_turned_away_at_once() {
 }
 
 /// Ten thousand, each with both of its ends here.
+/// Never one that is deaf.
+#[test]
+fn without_descriptors_a_bus_does_not_start() {
+    let _alone = alone();
+    let backplane = native(Budget::default()).start().unwrap();
+    let before = getrlimit(Resource::Nofile);
+    // None for the worker's wake-up, or none for its poll.
+    for more in 0..2 {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(next_descriptor() + more), ..before }).unwrap();
+        let spec = RoutingSpec::builder().backplane(backplane.route()).build().unwrap();
+        let started = Bus::builder("starved").routing(spec).start_deadline(Duration::ZERO).start();
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert!(matches!(started, Err(StartError::Open { .. })), "with {more} descriptors");
+    }
+}
+
 #[test]
 fn ten_thousand_subscribers_get_what_they_want() {
     let _alone = alone();

@@ -3,7 +3,7 @@
 
 mod common;
 use common::*;
-use multiplane_bus::{Budget, BusError, Latency, LinkState, OnSlow, PublishError};
+use multiplane_bus::{Budget, BusError, Latency, LinkState, OnSlow, PublishError, Wait};
 use std::time::{Duration, Instant};
 
 /// A backplane that blocks, with a subscriber that takes nothing, and a sender whose queue holds nine of
@@ -257,8 +257,11 @@ fn latency_is_measured_where_trailers_are_and_nowhere_else() {
 #[test]
 fn waiting_for_ever_is_no_overflow() {
     let backplane = backplane("BP1");
-    let bus =
-        builder("patient", [backplane.route().topics(["x"])]).start_deadline(Duration::MAX).start().unwrap();
+    let bus = builder("patient", [backplane.route().topics(["x"])])
+        .wait(Wait::Spin { before_block: Duration::MAX })
+        .start_deadline(Duration::MAX)
+        .start()
+        .unwrap();
     let publisher = bus.publisher("BP1").unwrap();
     publisher.wait_for_subscriber("x", Duration::MAX).unwrap();
     publisher.publish_timeout("x", &1, Duration::MAX).unwrap();
@@ -315,4 +318,23 @@ fn a_slow_subscriber_loses_alone_and_the_backplane_counts() {
     }
     assert_eq!(newest, (sent - 1) as u8);
     assert!(slow.is_empty());
+}
+
+/// Whoever looks while messages come and go finds each of them once.
+#[test]
+fn the_books_close_at_any_moment() {
+    let backplane = blocking_backplane("BP1");
+    let bus = bus("busy", &backplane, &["x"]);
+    let subscriber = bus.subscriber().unwrap();
+    let publisher = bus.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || (0..50_000).for_each(|n| publisher.publish("x", &n).unwrap()));
+        scope.spawn(move || (0..50_000).for_each(|_| drop(subscriber.recv_timeout(LONG).unwrap())));
+        until("all is sent", || {
+            let stats = stats(&bus);
+            assert_published_books_close(&stats);
+            stats.sent == 50_000
+        });
+    });
 }

@@ -141,6 +141,7 @@ impl<S: Stream> PublisherLink<S> {
             return Err(PublishError::Full { backplane: self.gate.shared.id.name() });
         }
         self.outbox.frames.push(message);
+        self.gate.shared.counters.offered.add(1);
         self.pending = true;
         if !held && self.outbox.frames.length() >= OUTBOX_BATCH {
             self.send(now);
