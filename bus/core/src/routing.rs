@@ -13,10 +13,10 @@
 //! * A row without `subscriber_port` receives nothing (its topics are ignored); one without `publisher_port`, which
 //!   may also be cut off there, publishes nothing.
 //! * `"[a,b]"` asks for the topics `a` and `b`, each a prefix. `"[]"` is *one* topic, the empty one: everything.
-//!   `"[x,]"` is `x` and everything.
+//!   `"[x,]"` is `x` and everything. `none` is no topic yet: the program will subscribe by itself.
 //! * Blank lines and any line ends are fine; quotes mean what they mean to Python's `csv` module.
 //!
-//! **What is accepted here, Python accepts too** (IPv6 addresses apart), because one file often serves
+//! **What is accepted here, Python accepts too** (IPv6 addresses and `none` apart), because one file often serves
 //! both. So a UTF-8 byte order mark, on which Python fails, is refused here as well, with a message that names it;
 //! and what Python takes but misunderstands (`"['x']"`, `"]x["`, a fifth comma) is refused before it does harm.
 //! A mistake is reported with line, column and cure, all rows of a file at once: see [`RoutingError`].
@@ -42,6 +42,10 @@ use std::str::FromStr;
 pub const MAX_FILE_BYTES: usize = 1024 * 1024;
 /// Bytes that a backplane's name may have.
 pub const MAX_NAME_BYTES: usize = 255;
+
+/// The topic cell of a route that receives nothing yet. An empty one would be taken for forgotten, and `"[]"` means
+/// everything.
+const NO_TOPICS: &str = "none";
 
 /// The columns, in the order in which they are written.
 pub const COLUMNS: [&str; 5] =
@@ -230,9 +234,7 @@ impl FromStr for RoutingSpec {
     }
 }
 
-/// Writes the CSV file that parses into the same specification. One exception: a route with a subscriber port and no
-/// topics yet, which only a builder makes, has no spelling in a file, where the empty cell is an error and `"[]"` means
-/// everything.
+/// Writes the CSV file that parses into the same specification.
 impl fmt::Display for RoutingSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", COLUMNS.join(","))?;
@@ -243,9 +245,10 @@ impl fmt::Display for RoutingSpec {
             }
             write!(f, ",{},", route.host)?;
             route.subscriber_port.map_or(Ok(()), |port| write!(f, "{port}"))?;
-            match route.topics.is_empty() {
-                true => f.write_str(",")?,
-                false => write!(f, ",\"[{}]\"", route.topics.join(","))?,
+            match (route.topics.is_empty(), route.subscriber_port) {
+                (false, _) => write!(f, ",\"[{}]\"", route.topics.join(","))?,
+                (true, Some(_)) => write!(f, ",{NO_TOPICS}")?,
+                (true, None) => f.write_str(",")?,
             }
             f.write_str(",")?;
             route.publisher_port.map_or(Ok(()), |port| write!(f, "{port}"))?;

@@ -1,7 +1,7 @@
 //! What a name, a host, a port, a topic and a list of them must look like. Files and builders pass the same gate.
 
 use super::error::{Problem, ProblemKind, RoutingError, show};
-use super::{MAX_FILE_BYTES, MAX_NAME_BYTES, Route, RoutingSpec};
+use super::{MAX_FILE_BYTES, MAX_NAME_BYTES, NO_TOPICS, Route, RoutingSpec};
 use crate::budget::{BACKPLANES, SUBSCRIPTION_TOPIC_BYTES};
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -95,8 +95,11 @@ fn topic(text: &str) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// A topic cell: `[a,b]`.
+/// A topic cell: `[a,b]`, or `none`.
 pub(super) fn topics(cell: &str) -> Result<Vec<String>, Flaw> {
+    if cell == NO_TOPICS {
+        return Ok(Vec::new());
+    }
     if cell.is_empty() {
         return Err((ProblemKind::EmptyTopics, 0..0));
     }

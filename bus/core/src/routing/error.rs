@@ -267,7 +267,7 @@ impl ProblemKind {
             }
             Self::BadPort { .. } => "write a number from 1 to 65535, without blanks".into(),
             Self::EmptyTopics => {
-                "write \"[topic]\", or \"[]\" for everything, or empty subscriber_port to receive nothing"
+                "write \"[topic]\", or \"[]\" for everything, or none for nothing yet, or empty subscriber_port"
                     .into()
             }
             Self::MissingBracket { .. } => "write \"[x]\" or \"[x,y]\", with the quotes".into(),
