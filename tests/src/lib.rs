@@ -10,6 +10,7 @@
 //! | [`place`] | free ports, and when somebody listens at them |
 //! | [`engine`] | the engine of the components under test |
 //! | [`clock`] | the only place that looks at the clock |
+//! | [`zmtp`] | ZMTP by hand |
 //! | [`random`] | random numbers that can be had again |
 //!
 //! Nothing here guesses how long something takes: one waits for the event itself, and [`clock::DEADLINE`] is only
@@ -27,6 +28,8 @@ pub mod place;
 pub mod process;
 pub mod programs;
 pub mod random;
+#[path = "../../bus/tests/common/zmtp.rs"]
+pub mod zmtp;
 
 use multiplane_bus::{Bus, Route, RoutingSpec};
 

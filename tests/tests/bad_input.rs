@@ -28,38 +28,18 @@ use multiplane_tests::clock::eventually;
 use multiplane_tests::place::{await_listener, free_port};
 use multiplane_tests::process::Process;
 use multiplane_tests::programs::{multiplane, root};
+use multiplane_tests::zmtp::{command, frame, greeting_for, message, ready};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
-    let header = match u8::try_from(body.len()) {
-        Ok(length) => vec![flags, length],
-        Err(_) => [&[flags | 2][..], &(body.len() as u64).to_be_bytes()].concat(),
-    };
-    [header, body.to_vec()].concat()
+/// A handshake, and what comes behind it.
+fn peer(kind: &str, then: &[u8]) -> Vec<u8> {
+    [greeting("NULL"), ready(kind), then.to_vec()].concat()
 }
 
 fn greeting(mechanism: &str) -> Vec<u8> {
-    let mut greeting = vec![0; 64];
-    (greeting[0], greeting[9], greeting[10], greeting[11]) = (0xff, 0x7f, 3, 1);
-    greeting[12..12 + mechanism.len()].copy_from_slice(mechanism.as_bytes());
-    greeting
-}
-
-fn command(name: &str, data: &[u8]) -> Vec<u8> {
-    frame(4, &[&[name.len() as u8], name.as_bytes(), data].concat())
-}
-
-/// A handshake, and what comes behind it.
-fn peer(kind: &str, then: &[u8]) -> Vec<u8> {
-    let metadata = [b"\x0bSocket-Type", &(kind.len() as u32).to_be_bytes()[..], kind.as_bytes()].concat();
-    [greeting("NULL"), command("READY", &metadata), then.to_vec()].concat()
-}
-
-fn message(frames: &[&[u8]]) -> Vec<u8> {
-    let last = frames.len() - 1;
-    frames.iter().enumerate().flat_map(|(n, body)| frame(u8::from(n < last), body)).collect()
+    greeting_for(mechanism, 1)
 }
 
 #[derive(Clone, Copy)]
@@ -122,7 +102,7 @@ fn strangers_are_told_by_their_first_bytes() {
         (&greeting("A\nB"), "the security mechanism A\u{fffd}B"),
         (&peer("REQ", &[]), "a REQ socket cannot talk to this port"),
         (&peer("PUB", &[]), "probably swapped"),
-        (&[greeting("NULL"), command("PING", b"\0\0")].concat(), "the first command is not READY"),
+        (&[greeting("NULL"), command(b"PING", b"\0\0")].concat(), "the first command is not READY"),
     ] {
         check(&[], Subscriber, bytes, words);
     }
@@ -144,14 +124,14 @@ fn impossible_frames_have_a_line() {
     check(
         &[],
         Publisher,
-        &peer("PUB", &[frame(1, b"t"), command("PING", b"\0\0")].concat()),
+        &peer("PUB", &[frame(1, b"t"), command(b"PING", b"\0\0")].concat()),
         "a command inside of a message",
     );
 }
 
 #[test]
 fn subscriptions_beyond_the_limits_have_a_line() {
-    let subscribe = |topic: &[u8]| command("SUBSCRIBE", topic);
+    let subscribe = |topic: &[u8]| command(b"SUBSCRIBE", topic);
     for length in [1025, 65_536, 1 << 20] {
         check(&[], Subscriber, &peer("SUB", &subscribe(&vec![b'a'; length])), "limit of 1");
     }

@@ -6,6 +6,7 @@ use multiplane_tests::clock::{DEADLINE, eventually};
 use multiplane_tests::component;
 use multiplane_tests::hub::{Hub, Kind};
 use multiplane_tests::random::Random;
+use multiplane_tests::zmtp::{command, frame, greeting, ready};
 use rustix::net::sockopt::set_socket_linger;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -40,17 +41,6 @@ struct Session {
     end: End,
 }
 
-const GREETING: [u8; 64] = {
-    let mut greeting = [0; 64];
-    (greeting[0], greeting[9], greeting[10], greeting[11]) = (0xff, 0x7f, 3, 1);
-    let (mechanism, mut at) = (b"NULL", 0);
-    while at < mechanism.len() {
-        greeting[12 + at] = mechanism[at];
-        at += 1;
-    }
-    greeting
-};
-
 /// What other programs say first.
 const KNOCKS: [&[u8]; 7] = [
     b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -62,24 +52,8 @@ const KNOCKS: [&[u8]; 7] = [
     b"{\"op\": \"hello\"}\n",
 ];
 
-fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
-    let header = match u8::try_from(body.len()) {
-        Ok(length) => vec![flags, length],
-        Err(_) => [&[flags | 2][..], &(body.len() as u64).to_be_bytes()].concat(),
-    };
-    [header, body.to_vec()].concat()
-}
-
-fn command(name: &str, data: &[u8]) -> Vec<u8> {
-    frame(4, &[&[name.len() as u8], name.as_bytes(), data].concat())
-}
-
-fn ready(random: &mut Random) -> Vec<u8> {
-    let kind = ["SUB", "XSUB", "PUB", "XPUB", "REQ", "DEALER"][random.below(6) as usize];
-    let mut metadata = b"\x0bSocket-Type".to_vec();
-    metadata.extend_from_slice(&(kind.len() as u32).to_be_bytes());
-    metadata.extend_from_slice(kind.as_bytes());
-    command("READY", &metadata)
+fn ready_of_some_kind(random: &mut Random) -> Vec<u8> {
+    ready(["SUB", "XSUB", "PUB", "XPUB", "REQ", "DEALER"][random.below(6) as usize])
 }
 
 fn noise(random: &mut Random, most: u64) -> Vec<u8> {
@@ -92,20 +66,20 @@ fn speech(random: &mut Random) -> Vec<u8> {
     match random.below(14) {
         0 => frame(0, &[&[1], topic.as_slice()].concat()),
         1 => frame(0, &[&[0], topic.as_slice()].concat()),
-        2 => command("SUBSCRIBE", &topic),
-        3 => command("CANCEL", &topic),
-        4 => command("PING", &[&[0, 10], topic.as_slice()].concat()),
-        5 => command("ERROR", b"\x03why"),
-        6 => command(&"X".repeat(1 + random.below(200) as usize), &topic),
+        2 => command(b"SUBSCRIBE", &topic),
+        3 => command(b"CANCEL", &topic),
+        4 => command(b"PING", &[&[0, 10], topic.as_slice()].concat()),
+        5 => command(b"ERROR", b"\x03why"),
+        6 => command("X".repeat(1 + random.below(200) as usize).as_bytes(), &topic),
         // All that the honest say, and nobody reads it.
-        7 => command("SUBSCRIBE", b""),
+        7 => command(b"SUBSCRIBE", b""),
         8 => frame(1, &topic),
         9 => [frame(1, &topic), frame(0, &noise(random, 400))].concat(),
         10 => (0..random.below(300)).flat_map(|_| frame(1, b"part")).collect(),
         11 => frame(0, &[&[1], "long".repeat(random.below(2000) as usize).as_bytes()].concat()),
         // A frame of up to 2^63 bytes, of which the first come.
         12 => [&[2][..], &(1_u64 << random.below(64)).to_be_bytes(), &noise(random, 300)].concat(),
-        _ => command("SUBSCRIBE", "deep".repeat(random.below(2000) as usize).as_bytes()),
+        _ => command(b"SUBSCRIBE", "deep".repeat(random.below(2000) as usize).as_bytes()),
     }
 }
 
@@ -131,7 +105,7 @@ fn session(random: &mut Random) -> Session {
         1 => [KNOCKS[random.below(7) as usize].to_vec(), Vec::new()],
         _ => {
             let said: Vec<u8> = (0..random.below(6)).flat_map(|_| speech(random)).collect();
-            [GREETING.to_vec(), [ready(random), said].concat()]
+            [greeting(1), [ready_of_some_kind(random), said].concat()]
         }
     };
     if random.below(3) == 0 {
@@ -147,9 +121,9 @@ fn play(session: &Session, port: u16) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a backplane that takes connections");
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.set_write_timeout(Some(DEADLINE)).unwrap();
-    let [greeting, rest] = &session.parts;
-    let said = stream.write_all(greeting).and_then(|()| {
-        if greeting.len() >= 64 && !rest.is_empty() {
+    let [first, rest] = &session.parts;
+    let said = stream.write_all(first).and_then(|()| {
+        if first.len() >= 64 && !rest.is_empty() {
             stream.read_exact(&mut [0; 64])?;
         }
         stream.write_all(rest)

@@ -70,7 +70,9 @@ budget! {
     /// topics, at most 250 MB when full of anything. Measured of a whole backplane with five subscribers: 64 MB with
     /// a million topics like `sensor/123456/temperature`, 120 MB with 32 random characters each.
     subscriptions, SUBSCRIPTIONS: usize = 1_000_000;
-    /// Subscriptions of one subscriber of a backplane: one alone must not take all places of the table.
+    /// Subscriptions of one subscriber of a backplane: one alone must not take all places of the table. No fewer, because
+    /// who wants more is sent away, and a gateway wants on one connection what all its clients want: a thousand of them
+    /// with 250 topics each. Memory is bounded by the table, not by this.
     subscriptions_per_peer, SUBSCRIPTIONS_PER_PEER: usize = 250_000;
     /// Memory for messages of which a backplane has a part: several of the longest at the same time. Publishers that
     /// send small ones, whose parts take at most 16 KiB each, are never sent away for it.

@@ -1,10 +1,14 @@
 //! A peer that speaks ZMTP by hand, so that it can be as odd as a test wants it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "../common/zmtp.rs"]
+mod zmtp;
+
 use multiplane_bus::{Backplane, BackplaneBuilder, Budget, Engine, ForwardStats};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
+pub use zmtp::{command, frame, greeting, message, ready};
 
 /// Far longer than anything takes: nothing here is about speed.
 pub const LONG: Duration = Duration::from_secs(30);
@@ -34,36 +38,6 @@ pub fn quiet(backplane: &Backplane) -> ForwardStats {
     let stats = backplane.stats();
     assert_eq!(stats.copies, stats.forwarded + stats.dropped + stats.lost, "{stats:?}");
     stats
-}
-
-pub fn greeting(minor: u8) -> Vec<u8> {
-    let mut greeting = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, minor];
-    greeting.extend_from_slice(b"NULL");
-    greeting.resize(64, 0);
-    greeting
-}
-
-pub fn ready(kind: &str) -> Vec<u8> {
-    let length = kind.len() as u8;
-    command(b"READY", &[b"\x0bSocket-Type\0\0\0", &[length][..], kind.as_bytes()].concat())
-}
-
-pub fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
-    let mut frame = match u8::try_from(body.len()) {
-        Ok(length) => vec![flags, length],
-        Err(_) => [&[flags | 2][..], &(body.len() as u64).to_be_bytes()].concat(),
-    };
-    frame.extend_from_slice(body);
-    frame
-}
-
-pub fn command(name: &[u8], data: &[u8]) -> Vec<u8> {
-    frame(4, &[&[name.len() as u8], name, data].concat())
-}
-
-pub fn message(frames: &[&[u8]]) -> Vec<u8> {
-    let last = frames.len() - 1;
-    frames.iter().enumerate().flat_map(|(n, body)| frame(u8::from(n < last), body)).collect()
 }
 
 /// A subscription, or its end, as a command or as a message.

@@ -104,8 +104,8 @@ const ROWS: [Row; 27] = [
     ),
     row(
         "T9",
-        "300,000 subscriptions from one peer",
-        "ends at the limit; +100 MB",
+        "a million subscriptions, 250,000 from one peer",
+        "ends at the limits; +250 MB",
         By::All(strangers::subscription_flood),
     ),
     row(
@@ -128,7 +128,7 @@ const ROWS: [Row; 27] = [
     ),
     row(
         "T13",
-        "half-open: a stopped process, a silent network",
+        "half-open amid traffic: a stopped process, a silent network",
         "noticed within 10 s (2 heartbeats); all well after",
         By::All(network::half_open),
     ),

@@ -3,6 +3,7 @@
 use crate::ends::Honest;
 use crate::trial::{Ran, Trial};
 use crate::wire::{self, command, greeting, message, ready, subscription};
+use multiplane_bus::Budget;
 use multiplane_tests::clock::now;
 use multiplane_tests::hub::Hub;
 use multiplane_tests::random::Random;
@@ -146,32 +147,51 @@ pub fn long_topics(trial: &mut Trial) -> Ran {
     Ok(())
 }
 
-/// T9. Each of them another topic of thirty bytes.
+/// Sends so many subscriptions of thirty bytes beside honest traffic; whether the connection stands it.
+fn flood(trial: &mut Trial, honest: &Honest, stream: &mut TcpStream, count: usize) -> bool {
+    for n in 0..count / 1000 {
+        let topics = (0..1000).flat_map(|_| subscription(&trial.random.bytes(30)));
+        if stream.write_all(&topics.collect::<Vec<u8>>()).is_err() {
+            return false;
+        }
+        if n % 10 == 0 {
+            honest.exchange(trial, 1, |_| {});
+        }
+    }
+    wire::is_answered(stream)
+}
+
+/// T9. One peer may fill a quarter of our table, and no more: three do. The fourth finds a place taken by the honest one.
 pub fn subscription_flood(trial: &mut Trial) -> Ran {
-    // For those who know no limit a part of it is enough.
-    let flood = if trial.system.is_ours() { 300_000 } else { 100_000 };
+    let share = Budget::default().subscriptions_per_peer;
     let mut hub = trial.hub();
     let honest = Honest::new(trial.system, &hub);
     honest.exchange(trial, 100, |_| {});
     let before = hub.process().resident();
-    let mut stream = wire::peer(hub.subscriber_port(), "SUB").unwrap();
-    let (mut most, mut closed) = (0, false);
-    for n in 0..flood / 1000 {
-        let topics = (0..1000).flat_map(|_| subscription(&trial.random.bytes(30)));
-        if stream.write_all(&topics.collect::<Vec<u8>>()).is_err() {
-            closed = true;
-            break;
-        }
-        if n % 10 == 0 {
-            most = most.max(hub.process().resident());
-            honest.exchange(trial, 1, |_| {});
+    let mut full = Vec::new();
+    if trial.system.is_ours() {
+        for _ in 0..3 {
+            let mut stream = wire::peer(hub.subscriber_port(), "SUB").unwrap();
+            let stays = flood(trial, &honest, &mut stream, share);
+            trial.must("a peer at its limit stays", stays);
+            full.push(stream);
         }
     }
-    closed |= wire::is_closed_within(&stream, patience(trial));
-    trial.must("the peer is sent away", closed);
-    most = most.max(hub.process().resident());
+    // For those who know no limit a part of it is enough.
+    let last = if trial.system.is_ours() { share } else { 100_000 };
+    let mut stream = wire::peer(hub.subscriber_port(), "SUB").unwrap();
+    let stays = flood(trial, &honest, &mut stream, last);
+    let most = hub.process().peak_kilobytes() as usize * 1000;
+    trial.must("the peer that finds the table full is sent away", !stays);
+    if let Some(mut stream) = full.pop() {
+        let _ = stream.write_all(&subscription(b"one more"));
+        trial.must("so is the one with one more than its share", !wire::is_answered(&mut stream));
+    }
+    drop((stream, full));
     alive_and_well(trial, &mut hub, &honest);
-    trial.grown("memory at most", before, most, 100);
+    // The places are free again.
+    Honest::new(trial.system, &hub).exchange(trial, 100, |_| {});
+    trial.grown("memory at most", before, most, 250);
     Ok(())
 }
 

@@ -1,38 +1,10 @@
 //! ZMTP by hand, for peers that are odd.
 
-use std::io::{self, Read, Write};
+pub use multiplane_tests::zmtp::{command, frame, greeting, message, ready};
+use std::io::{self, BufReader, Read, Write};
+use std::iter;
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
-
-pub fn greeting(minor: u8) -> Vec<u8> {
-    let mut greeting = vec![0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, minor];
-    greeting.extend_from_slice(b"NULL");
-    greeting.resize(64, 0);
-    greeting
-}
-
-pub fn ready(kind: &str) -> Vec<u8> {
-    let length = kind.len() as u8;
-    command(b"READY", &[b"\x0bSocket-Type\0\0\0", &[length][..], kind.as_bytes()].concat())
-}
-
-pub fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
-    let mut frame = match u8::try_from(body.len()) {
-        Ok(length) => vec![flags, length],
-        Err(_) => [&[flags | 2][..], &(body.len() as u64).to_be_bytes()].concat(),
-    };
-    frame.extend_from_slice(body);
-    frame
-}
-
-pub fn command(name: &[u8], data: &[u8]) -> Vec<u8> {
-    frame(4, &[&[name.len() as u8], name, data].concat())
-}
-
-pub fn message(frames: &[&[u8]]) -> Vec<u8> {
-    let last = frames.len() - 1;
-    frames.iter().enumerate().flat_map(|(n, body)| frame(u8::from(n < last), body)).collect()
-}
 
 /// In the form that every version understands.
 pub fn subscription(topic: &[u8]) -> Vec<u8> {
@@ -60,28 +32,32 @@ pub fn subscriber(port: u16, topic: &[u8]) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// The next frame, flags and body; `None` at the end.
+fn next_frame(stream: &mut impl Read) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).ok()?;
+    let length = if head[0] & 2 == 0 {
+        u64::from(head[1])
+    } else {
+        let mut length = [head[1], 0, 0, 0, 0, 0, 0, 0];
+        stream.read_exact(&mut length[1..]).ok()?;
+        u64::from_be_bytes(length)
+    };
+    let mut body = vec![0; length as usize];
+    stream.read_exact(&mut body).ok()?;
+    Some((head[0], body))
+}
+
 /// The next message of a connection that nobody else reads; `None` at its end.
 pub fn recv(stream: &mut impl Read) -> Option<Vec<Vec<u8>>> {
     let mut frames = Vec::new();
     loop {
-        let mut flags = [0];
-        stream.read_exact(&mut flags).ok()?;
-        let length = if flags[0] & 2 == 0 {
-            let mut length = [0];
-            stream.read_exact(&mut length).ok()?;
-            u64::from(length[0])
-        } else {
-            let mut length = [0; 8];
-            stream.read_exact(&mut length).ok()?;
-            u64::from_be_bytes(length)
-        };
-        let mut body = vec![0; length as usize];
-        stream.read_exact(&mut body).ok()?;
-        if flags[0] & 4 != 0 {
+        let (flags, body) = next_frame(stream)?;
+        if flags & 4 != 0 {
             continue;
         }
         frames.push(body);
-        if flags[0] & 1 == 0 {
+        if flags & 1 == 0 {
             return Some(frames);
         }
     }
@@ -106,6 +82,15 @@ pub fn is_closed_within(stream: &TcpStream, time: Duration) -> bool {
             Err(_) => return true,
         }
     }
+}
+
+/// Whether all that was said is taken: a question behind it has its answer. Messages before that are passed over.
+pub fn is_answered(stream: &mut TcpStream) -> bool {
+    let asked = stream.write_all(&command(b"PING", b"\0\0all?"));
+    let mut stream = BufReader::new(stream);
+    asked.is_ok()
+        && iter::from_fn(|| next_frame(&mut stream))
+            .any(|(flags, body)| flags & 4 != 0 && body == b"\x04PONGall?")
 }
 
 /// Says that there is no more.
