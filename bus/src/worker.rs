@@ -401,8 +401,14 @@ impl Worker {
         for slot in 0..self.subscribers.len() {
             let held = self.subscribers[slot].hot;
             let link = &mut self.subscribers[slot];
-            link.keep_alive(held, now);
+            let is_silent = link.keep_alive(held, now);
             link.hot |= link.inlet.touch();
+            if is_silent {
+                // A publisher link that never pauses cannot tell silence from being held back; its neighbour can.
+                let backplane = link.shared();
+                let neighbours = self.publishers.iter_mut().filter(|link| link.is_of(backplane));
+                neighbours.for_each(|link| link.give_up(now));
+            }
         }
         for link in &mut self.publishers {
             link.keep_alive(now);

@@ -108,6 +108,10 @@ impl<S: Stream> PublisherLink<S> {
         }
     }
 
+    pub(super) fn is_of(&self, backplane: &Arc<BackplaneShared>) -> bool {
+        Arc::ptr_eq(&self.gate.shared, backplane)
+    }
+
     pub(super) fn life(&self) -> &Life {
         &self.gate.life
     }
@@ -324,6 +328,13 @@ impl<S: Stream> PublisherLink<S> {
         let sent = self.gate.shared.counters.sent.get() - self.sent_before;
         if let Err(broken) = self.outlet.keep_alive(sent, now) {
             self.lost(&broken, now);
+        }
+    }
+
+    /// The backplane is silent elsewhere, too.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        if self.gate.life.is_live() {
+            self.lost(&Broken::Silent, now);
         }
     }
 

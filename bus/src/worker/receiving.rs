@@ -380,13 +380,15 @@ impl<S: Stream> SubscriberLink<S> {
     }
 
     /// Looks whether the backplane is alive. `held`: something has come that is not taken yet, and a sign of
-    /// life may lie behind it, so silence means nothing.
-    pub(super) fn keep_alive(&mut self, held: bool, now: Instant) {
+    /// life may lie behind it, so silence means nothing. Whether it was given up for being silent.
+    pub(super) fn keep_alive(&mut self, held: bool, now: Instant) -> bool {
         if held {
             self.inlet.excuse_silence(now);
-        } else if let Err(broken) = self.inlet.keep_alive(now) {
-            self.lost(&broken, now);
+            return false;
         }
+        let Err(broken) = self.inlet.keep_alive(now) else { return false };
+        self.lost(&broken, now);
+        matches!(broken, Broken::Silent)
     }
 
     /// The end of the link: what has arrived and nobody takes any more is counted.
