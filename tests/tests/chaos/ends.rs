@@ -6,6 +6,7 @@ use multiplane_tests::clock::{DEADLINE, now};
 use multiplane_tests::foreign::plain::Plain;
 use multiplane_tests::hub::Hub;
 use multiplane_tests::spec;
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub const TOPIC: &str = "honest";
@@ -191,6 +192,31 @@ impl Honest {
             }
         }
         self.settle(trial, lost_before);
+    }
+
+    /// So many as fast as it goes, beside which `work` is done. What is lost on the way is known when the books close.
+    pub fn pour(&self, tally: &mut Tally, count: u64, work: impl FnOnce() + Send) {
+        let (first, size) = (tally.sent, self.size);
+        tally.sent += count;
+        thread::scope(|scope| {
+            scope.spawn(work);
+            if let Sender::Ours(_, publisher) = &self.sender {
+                scope.spawn(move || {
+                    for n in first..first + count {
+                        publisher.publish_raw(TOPIC, &payload(n, size)).unwrap();
+                    }
+                });
+            } else {
+                // The sockets of libzmq belong to one thread.
+                (first..first + count).for_each(|n| self.sender.send(n, size));
+            }
+            while let Some(number) = self.receiver.recv(Duration::from_secs(1)) {
+                tally.receive(number);
+                if number + 1 == first + count {
+                    break;
+                }
+            }
+        });
     }
 
     /// Waits until no more than `lost` are missing, or nothing more comes.

@@ -1,13 +1,12 @@
 //! Rows in which somebody does not keep up.
 
 use crate::ends::{Honest, TOPIC};
-use crate::trial::{Ran, System, Trial};
+use crate::trial::{Ran, Trial};
 use crate::wire;
 use multiplane_bus::{Backplane, Budget, OnSlow};
 use multiplane_tests::clock::{eventually, now};
 use rustix::io::ioctl_fionread;
 use std::io::{BufReader, Write};
-use std::thread;
 use std::time::Duration;
 
 /// T3. One reads nothing, one stops in the middle of a message, and two go on.
@@ -46,33 +45,10 @@ pub fn stalled_peers(trial: &mut Trial) -> Ran {
 
 /// T4. As fast as it goes, and nobody waits for anybody.
 pub fn burst(trial: &mut Trial) -> Ran {
-    const MESSAGES: u64 = 200_000;
     let hub = trial.hub();
     let honest = Honest::of_size(trial.system, &hub, 187);
     honest.exchange(trial, 1, |_| {});
-    let first = trial.tally.sent;
-    trial.tally.sent += MESSAGES;
-    thread::scope(|scope| {
-        let Honest { sender, receiver, .. } = &honest;
-        if let System::Plain = trial.system {
-            // Its sockets belong to one thread.
-            (0..MESSAGES).for_each(|n| sender.send(first + n, 187));
-        } else {
-            let crate::ends::Sender::Ours(_, publisher) = sender else { unreachable!() };
-            let publisher = publisher.clone();
-            scope.spawn(move || {
-                for n in 0..MESSAGES {
-                    publisher.publish_raw(TOPIC, &crate::ends::payload(first + n, 187)).unwrap();
-                }
-            });
-        }
-        while let Some(number) = receiver.recv(Duration::from_secs(1)) {
-            trial.tally.receive(number);
-            if number + 1 == first + MESSAGES {
-                break;
-            }
-        }
-    });
+    honest.pour(&mut trial.tally, 200_000, || {});
     honest.close_books(trial);
     trial.books_close();
     Ok(())

@@ -50,6 +50,8 @@ pub struct Tally {
     pub reordered: u64,
     /// Lost, and somebody has said so.
     pub reported: u64,
+    /// All below have come, and these.
+    whole: u64,
     seen: HashSet<u64>,
     last: Option<u64>,
 }
@@ -65,9 +67,13 @@ impl Tally {
     pub fn receive(&mut self, number: u64) {
         if number >= self.sent {
             self.unexpected += 1;
-        } else if !self.seen.insert(number) {
+        } else if number < self.whole || !self.seen.insert(number) {
             self.duplicated += 1;
         } else {
+            // Hours of them must take no room.
+            while self.seen.remove(&self.whole) {
+                self.whole += 1;
+            }
             self.delivered += 1;
             self.reordered += u64::from(self.last > Some(number));
         }
