@@ -10,18 +10,22 @@ use crate::shutdown::Shutdown;
 use multiplane_bench::table::grouped;
 use multiplane_bus::{Bus, Route, RoutingSpec};
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::slice;
 use std::time::Duration;
-use watch::{Outcome, Watch};
+use watch::{Outcome, Watch, pulse};
 
 /// How long a newcomer may take to hear something.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// All must be well for so long after a restart: by then what was lost is known, and who falls next.
+const SETTLED: Duration = Duration::from_secs(1);
 /// Messages on their way while others are watched: fewer than any queue holds.
 const WINDOW: u64 = 200;
 
 /// Rehearse a failure on a running deployment
 ///
-/// A component of its own publishes numbered messages through one backplane, on a topic that nobody else has, and counts
-/// how they come back. What would disturb others is asked for first, or said with --yes.
+/// A component of its own publishes numbered messages through each backplane, on a topic that nobody else has, and counts
+/// how they come back. What would disturb others is asked for first, or said with --yes. Of several backplanes a restart
+/// is watched at all of them at the same time, and the other drills take one after the other.
 ///
 /// Exit code: 0 when all was delivered or reported and the links came back, 1 when not, 124 when nothing happened in time.
 #[derive(clap::Args)]
@@ -29,6 +33,7 @@ const WINDOW: u64 = 200;
 Examples:
   multiplane drill restart                                  then restart the backplane by hand
   multiplane drill restart --with 'systemctl restart bus' --yes
+  multiplane drill restart --routing spec.csv               which of them went down, and whether the others noticed
   multiplane drill slow --yes                               a subscriber that stands still beside one that reads
   multiplane drill flap                                     a component that comes and goes
   multiplane drill flood --seconds 3 --yes                  as much as goes through")]
@@ -89,20 +94,50 @@ struct Common {
 pub(crate) fn run(args: &Args, shutdown: &Shutdown) -> Result<(), Failure> {
     match &args.drill {
         Drill::Restart { with, timeout, common } => restart(with.as_deref(), *timeout, common, shutdown),
-        Drill::Slow { count, common } => slow(*count, common, shutdown),
-        Drill::Flap { times, common } => flap(*times, common, shutdown),
-        Drill::Flood { seconds, common } => flood(*seconds, common, shutdown),
+        Drill::Slow { count, common } => {
+            let stops = "a backplane that runs with `--on-slow block` then stops for everybody";
+            consent(common, &format!("lets a subscriber stand still; {stops}"))?;
+            each(common, |route| slow(*count, common, route, shutdown))
+        }
+        Drill::Flap { times, common } => each(common, |route| flap(*times, common, route, shutdown)),
+        Drill::Flood { seconds, common } => {
+            consent(common, "takes as much of the backplane as it can get")?;
+            each(common, |route| flood(*seconds, common, route, shutdown))
+        }
     }
 }
 
-/// The one backplane that is drilled.
-fn route(common: &Common) -> Result<Route, Failure> {
+/// The backplanes that are drilled: through the others nothing can come back.
+fn routes(common: &Common) -> Result<Vec<Route>, Failure> {
     let spec = common.links.both()?;
-    match spec.routes() {
-        [route] if route.subscriber_port.is_some() && route.publisher_port.is_some() => Ok(route.clone()),
-        [_] => Err(Failure::Misuse("a drill needs a backplane with both ports".to_owned())),
-        _ => Err(Failure::Misuse("a drill takes one backplane: name it with --backplane NAME".to_owned())),
+    let both = |route: &&Route| route.subscriber_port.is_some() && route.publisher_port.is_some();
+    let (drilled, others): (Vec<_>, Vec<_>) = spec.routes().iter().partition(both);
+    if drilled.is_empty() {
+        return Err(Failure::Misuse("a drill needs a backplane with both ports".to_owned()));
     }
+    others.iter().for_each(|route| say(format_args!("{}: has only one port: not drilled", route.name)));
+    Ok(drilled.into_iter().cloned().collect())
+}
+
+/// One backplane after the other. What is found at one keeps nobody from looking at the next.
+fn each(common: &Common, drill: impl Fn(&Route) -> Result<(), Failure>) -> Result<(), Failure> {
+    all(routes(common)?.iter().map(|route| (route.name.clone(), drill(route))))
+}
+
+/// The first failure; the others are said.
+fn all(results: impl Iterator<Item = (String, Result<(), Failure>)>) -> Result<(), Failure> {
+    let mut first = Ok(());
+    for (name, result) in results {
+        match (result, &first) {
+            (Ok(()), _) => {}
+            (Err(failure @ (Failure::Interrupted | Failure::PipeClosed)), _) => return Err(failure),
+            (Err(failure), Ok(())) => first = Err(failure.about(&name)),
+            (Err(failure), Err(_)) => {
+                say(format_args!("{}", failure.about(&name).message().unwrap_or_default()));
+            }
+        }
+    }
+    first
 }
 
 /// Asks a person; a program has to say `--yes`.
@@ -130,7 +165,9 @@ fn restart(
     if with.is_some() {
         consent(common, "restarts a backplane, and all that pass through it lose messages meanwhile")?;
     }
-    let mut watch = Watch::start(common, route(common)?, 100)?;
+    let routes = routes(common)?;
+    let watches = routes.iter().map(|route| Watch::start(common, route, 100));
+    let mut watches = watches.collect::<Result<Vec<_>, _>>()?;
     shutdown.watch();
     let mut command = match with {
         Some(command) => {
@@ -146,42 +183,47 @@ fn restart(
         }
     };
     let deadline = now() + timeout;
-    let came = watch.pulse(shutdown, |watch| watch.downs > 0 && watch.is_well() || now() >= deadline)?;
-    // A little more, so that what was lost is known.
-    let settled = now() + Duration::from_millis(300);
-    watch.pulse(shutdown, |_| now() >= settled)?;
-    let happened = watch.downs > 0;
-    let outcome = watch.finish();
+    // One command may restart several, one after the other.
+    let mut has_ended = || command.as_mut().is_none_or(|command| !matches!(command.try_wait(), Ok(None)));
+    let mut well_since = None;
+    pulse(&mut watches, shutdown, |watches| {
+        let is_over = watches.iter().any(|watch| watch.downs > 0) && watches.iter().all(Watch::is_well);
+        well_since = if is_over && has_ended() { well_since.or_else(|| Some(now())) } else { None };
+        well_since.is_some_and(|since| now() >= since + SETTLED) || now() >= deadline
+    })?;
     if let Some(command) = &mut command
         && let Ok(Some(status)) = command.try_wait()
         && !status.success()
     {
         say(format_args!("the command ended with {status}"));
     }
-    if !happened {
+    if watches.iter().all(|watch| watch.downs == 0) {
         return Err(Failure::TimedOut(format!(
             "no link went down within {timeout:?}: was the backplane restarted?"
         )));
     }
-    println(&format!(
-        "blackout {:.0?}, links lost {}, resubscribed: {}",
-        outcome.blackout,
-        outcome.downs,
-        yes(came)
-    ))?;
-    judge(&outcome, came)
+    all(routes.iter().zip(watches).map(|(route, watch)| (route.name.clone(), restarted(&route.name, watch))))
 }
 
-fn slow(count: u64, common: &Common, shutdown: &Shutdown) -> Result<(), Failure> {
-    consent(
-        common,
-        "lets a subscriber stand still; a backplane that runs with `--on-slow block` then stops for everybody",
-    )?;
-    let route = route(common)?;
-    let mut watch = Watch::start(common, route.clone(), 1000)?;
+/// What became of one backplane.
+fn restarted(name: &str, watch: Watch) -> Result<(), Failure> {
+    let came = watch.is_well();
+    let outcome = watch.finish();
+    let what = match outcome.downs {
+        0 => format!("was not restarted; slowest wait {:.0?}", outcome.blackout),
+        downs => {
+            format!("blackout {:.0?}, links lost {downs}, resubscribed: {}", outcome.blackout, yes(came))
+        }
+    };
+    println(name, &what)?;
+    judge(name, &outcome, came)
+}
+
+fn slow(count: u64, common: &Common, route: &Route, shutdown: &Shutdown) -> Result<(), Failure> {
+    let mut watch = Watch::start(common, route, 1000)?;
     shutdown.watch();
     // Nobody takes from it, so it takes nothing from its link.
-    let stalled = subscriber(common, &route, &watch.topic)?;
+    let stalled = subscriber(common, route, &watch.topic)?;
     let done = watch.exchange(count, WINDOW, shutdown)?;
     let inbox = stalled.subscriber()?;
     let mut got = 0_u64;
@@ -189,29 +231,30 @@ fn slow(count: u64, common: &Common, shutdown: &Shutdown) -> Result<(), Failure>
         got += 1;
     }
     let outcome = watch.finish();
-    println(&format!(
-        "the one that stood still got {} of {} and lost {}; the one beside it lost {}; slowest wait {:.0?}",
-        grouped(got),
-        grouped(outcome.sent),
-        grouped(outcome.sent.saturating_sub(got)),
-        grouped(outcome.lost()),
-        outcome.blackout,
-    ))?;
-    judge(&outcome, done)
+    println(
+        &route.name,
+        &format!(
+            "the one that stood still got {} of {} and lost {}; the one beside it lost {}; slowest wait {:.0?}",
+            grouped(got),
+            grouped(outcome.sent),
+            grouped(outcome.sent.saturating_sub(got)),
+            grouped(outcome.lost()),
+            outcome.blackout,
+        ),
+    )?;
+    judge(&route.name, &outcome, done)
 }
 
-fn flap(times: u64, common: &Common, shutdown: &Shutdown) -> Result<(), Failure> {
-    let route = route(common)?;
-    let mut watch = Watch::start(common, route.clone(), 100)?;
+fn flap(times: u64, common: &Common, route: &Route, shutdown: &Shutdown) -> Result<(), Failure> {
+    let mut watch = Watch::start(common, route, 100)?;
     shutdown.watch();
     let mut waits = Vec::new();
     for _ in 0..times {
         let start = now();
-        let visitor = subscriber(common, &route, &watch.topic)?;
+        let visitor = subscriber(common, route, &watch.topic)?;
         let inbox = visitor.subscriber()?;
-        let heard =
-            watch.pulse(shutdown, |_| !inbox.is_empty() || start.elapsed() > PATIENCE)? && !inbox.is_empty();
-        if !heard {
+        pulse(slice::from_mut(&mut watch), shutdown, |_| !inbox.is_empty() || start.elapsed() > PATIENCE)?;
+        if !watch.is_well() || inbox.is_empty() {
             return Err(Failure::Failed(format!(
                 "a component that came back heard nothing within {PATIENCE:?}"
             )));
@@ -220,33 +263,37 @@ fn flap(times: u64, common: &Common, shutdown: &Shutdown) -> Result<(), Failure>
     }
     waits.sort();
     let outcome = watch.finish();
-    println(&format!(
-        "came {times} times, heard the first message after {:.1?} (median), {:.1?} at most; the one beside it lost {}, \
+    println(
+        &route.name,
+        &format!(
+            "came {times} times, heard the first message after {:.1?} (median), {:.1?} at most; the one beside it lost {}, \
          slowest wait {:.0?}",
-        waits[waits.len() / 2],
-        waits[waits.len() - 1],
-        grouped(outcome.lost()),
-        outcome.blackout,
-    ))?;
-    judge(&outcome, true)
+            waits[waits.len() / 2],
+            waits[waits.len() - 1],
+            grouped(outcome.lost()),
+            outcome.blackout,
+        ),
+    )?;
+    judge(&route.name, &outcome, true)
 }
 
-fn flood(time: Duration, common: &Common, shutdown: &Shutdown) -> Result<(), Failure> {
-    consent(common, "takes as much of the backplane as it can get")?;
-    let mut watch = Watch::start(common, route(common)?, 100)?;
+fn flood(time: Duration, common: &Common, route: &Route, shutdown: &Shutdown) -> Result<(), Failure> {
+    let mut watch = Watch::start(common, route, 100)?;
     shutdown.watch();
-    let (rate, inbox_full) = watch.flood(time, shutdown)?;
+    let rate = watch.flood(time, shutdown)?;
     let outcome = watch.finish();
-    println(&format!(
-        "{} messages a second published; {} of {} delivered, lost {}, of them {} by our own slow reading; longest wait {:.0?}",
-        grouped(rate),
-        grouped(outcome.received),
-        grouped(outcome.sent),
-        grouped(outcome.lost()),
-        grouped(inbox_full),
-        outcome.blackout,
-    ))?;
-    judge(&outcome, true)
+    println(
+        &route.name,
+        &format!(
+            "{} messages a second published; {} of {} delivered, lost {}; longest wait {:.0?}",
+            grouped(rate),
+            grouped(outcome.received),
+            grouped(outcome.sent),
+            grouped(outcome.lost()),
+            outcome.blackout,
+        ),
+    )?;
+    judge(&route.name, &outcome, true)
 }
 
 /// A component that only listens.
@@ -259,29 +306,35 @@ fn yes(is: bool) -> &'static str {
     if is { "yes" } else { "NO" }
 }
 
-fn println(line: &str) -> Result<(), Failure> {
-    Ok(writeln!(io::stdout().lock(), "{line}")?)
+fn println(name: &str, line: &str) -> Result<(), Failure> {
+    Ok(writeln!(io::stdout().lock(), "{name}: {line}")?)
 }
 
 /// The books, and whether they close.
-fn judge(outcome: &Outcome, came_back: bool) -> Result<(), Failure> {
-    let Outcome { sent, received, reported, .. } = outcome;
-    println(&format!(
-        "sent {}, delivered {}, lost {}, reported {}",
-        grouped(*sent),
-        grouped(*received),
-        grouped(outcome.lost()),
-        grouped(*reported)
-    ))?;
+fn judge(name: &str, outcome: &Outcome, came_back: bool) -> Result<(), Failure> {
+    let Outcome { sent, received, unsent, missed, inbox_full, .. } = outcome;
+    println(
+        name,
+        &format!(
+            "sent {}, delivered {}, lost {}, reported {}: not sent {}, missed {}, by our own slow reading {}",
+            grouped(*sent),
+            grouped(*received),
+            grouped(outcome.lost()),
+            grouped(outcome.reported()),
+            grouped(*unsent),
+            grouped(*missed),
+            grouped(*inbox_full),
+        ),
+    )?;
     if !came_back {
         return Err(Failure::Failed(
             "the links did not come back in time: see `multiplane doctor`".to_owned(),
         ));
     }
-    if outcome.lost() != *reported {
+    if outcome.lost() != outcome.reported() {
         return Err(Failure::Failed(format!(
             "{} messages are gone without a report: is every backplane of Multiplane's native engine?",
-            grouped(outcome.lost().abs_diff(*reported))
+            grouped(outcome.lost().abs_diff(outcome.reported()))
         )));
     }
     Ok(())

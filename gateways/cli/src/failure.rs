@@ -34,6 +34,17 @@ impl Failure {
         }
     }
 
+    /// Of which backplane it is.
+    pub(crate) fn about(self, name: &str) -> Self {
+        let about = |message: String| format!("{name}: {message}");
+        match self {
+            Failure::Failed(message) => Failure::Failed(about(message)),
+            Failure::Misuse(message) => Failure::Misuse(about(message)),
+            Failure::TimedOut(message) => Failure::TimedOut(about(message)),
+            other => other,
+        }
+    }
+
     pub(crate) fn message(&self) -> Option<&str> {
         match self {
             Failure::Failed(message) | Failure::Misuse(message) | Failure::TimedOut(message) => Some(message),

@@ -36,8 +36,12 @@ pub(super) struct Watch {
 pub(super) struct Outcome {
     pub(super) sent: u64,
     pub(super) received: u64,
-    /// Lost, and somebody has said so.
-    pub(super) reported: u64,
+    /// Lost, and somebody has said so: the link that sends...
+    pub(super) unsent: u64,
+    /// ... the one that receives, by the gaps...
+    pub(super) missed: u64,
+    /// ... or our own inbox.
+    pub(super) inbox_full: u64,
     /// The longest time without a message.
     pub(super) blackout: Duration,
     pub(super) downs: u64,
@@ -47,11 +51,15 @@ impl Outcome {
     pub(super) fn lost(&self) -> u64 {
         self.sent - self.received.min(self.sent)
     }
+
+    pub(super) fn reported(&self) -> u64 {
+        self.unsent + self.missed + self.inbox_full
+    }
 }
 
 impl Watch {
     /// Linked, and heard once; `size`: bytes of a payload.
-    pub(super) fn start(common: &Common, route: Route, size: usize) -> Result<Self, Failure> {
+    pub(super) fn start(common: &Common, route: &Route, size: usize) -> Result<Self, Failure> {
         let topic = format!("_drill/{:016x}", RandomState::new().build_hasher().finish());
         let spec = RoutingSpec::builder().backplane(route.clone().topics([topic.as_str()])).build()?;
         let bus = common.links.component("drill")?.routing(spec).start()?;
@@ -127,23 +135,6 @@ impl Watch {
         }
     }
 
-    /// A message a millisecond until `enough`. False: it is not well then.
-    pub(super) fn pulse(
-        &mut self,
-        shutdown: &Shutdown,
-        mut enough: impl FnMut(&Self) -> bool,
-    ) -> Result<bool, Failure> {
-        while !enough(self) {
-            if shutdown.wait_until(now() + BEAT) {
-                return Err(Failure::Interrupted);
-            }
-            self.publish()?;
-            self.take(Duration::ZERO);
-            self.news();
-        }
-        Ok(self.well)
-    }
-
     /// So many, `window` of them on their way at a time. False: some did not come.
     pub(super) fn exchange(&mut self, count: u64, window: u64, shutdown: &Shutdown) -> Result<bool, Failure> {
         for _ in 0..count {
@@ -165,8 +156,8 @@ impl Watch {
         Ok(true)
     }
 
-    /// As fast as it goes; messages a second, and how many our own inbox lost.
-    pub(super) fn flood(&mut self, time: Duration, shutdown: &Shutdown) -> Result<(u64, u64), Failure> {
+    /// As fast as it goes; messages a second.
+    pub(super) fn flood(&mut self, time: Duration, shutdown: &Shutdown) -> Result<u64, Failure> {
         let start = now();
         let before = self.sent;
         while start.elapsed() < time {
@@ -180,7 +171,7 @@ impl Watch {
         }
         let rate = (self.sent - before) as f64 / start.elapsed().as_secs_f64();
         while self.take(Duration::from_millis(500)) {}
-        Ok((rate as u64, self.bus.stats().iter().map(|stats| stats.inbox_full).sum()))
+        Ok(rate as u64)
     }
 
     /// One more message, behind which all that was lost is known; then the end.
@@ -190,11 +181,29 @@ impl Watch {
         if self.publisher.wait_for_subscriber(&self.topic, PATIENCE).is_ok() && self.publish().is_ok() {
             while self.take(Duration::from_millis(300)) {}
         }
-        let stats = self.bus.stats();
-        let reported =
-            stats.iter().map(|stats| stats.dropped.total() + stats.missed + stats.inbox_full).sum();
+        let stats = &self.bus.stats()[0];
+        let (unsent, missed, inbox_full) = (stats.dropped.total(), stats.missed, stats.inbox_full);
         let (sent, received, downs) = (self.sent, self.received, self.downs);
         let _ = self.bus.close(CLOSE);
-        Outcome { sent, received, reported, blackout, downs }
+        Outcome { sent, received, unsent, missed, inbox_full, blackout, downs }
     }
+}
+
+/// A message a millisecond through each of them until `enough`.
+pub(super) fn pulse(
+    watches: &mut [Watch],
+    shutdown: &Shutdown,
+    mut enough: impl FnMut(&[Watch]) -> bool,
+) -> Result<(), Failure> {
+    while !enough(watches) {
+        if shutdown.wait_until(now() + BEAT) {
+            return Err(Failure::Interrupted);
+        }
+        for watch in &mut *watches {
+            watch.publish()?;
+            watch.take(Duration::ZERO);
+            watch.news();
+        }
+    }
+    Ok(())
 }
