@@ -182,15 +182,18 @@ pub fn subscription_flood(trial: &mut Trial) -> Ran {
     let mut stream = wire::peer(hub.subscriber_port(), "SUB").unwrap();
     let stays = flood(trial, &honest, &mut stream, last);
     let most = hub.process().peak_kilobytes() as usize * 1000;
-    trial.must("the peer that finds the table full is sent away", !stays);
+    trial.must("who finds the table full is sent away", !stays);
     if let Some(mut stream) = full.pop() {
         let _ = stream.write_all(&subscription(b"one more"));
         trial.must("so is the one with one more than its share", !wire::is_answered(&mut stream));
     }
     drop((stream, full));
     alive_and_well(trial, &mut hub, &honest);
-    // The places are free again.
-    Honest::new(trial.system, &hub).exchange(trial, 100, |_| {});
+    if trial.system.is_ours() {
+        // The places are free again.
+        Honest::new(trial.system, &hub).exchange(trial, 100, |_| {});
+        trial.all_delivered();
+    }
     trial.grown("memory at most", before, most, 250);
     Ok(())
 }
