@@ -132,13 +132,17 @@ impl SendQueue {
         self.pieces.push_back(Piece { bytes, messages, keeps, settled: false });
     }
 
-    /// Writes a run past an empty queue, and appends what is left of it; whether `stream` may take more.
+    /// Writes a run past an empty queue, and appends what is left of it, all of it after an error; whether `stream` may take
+    /// more.
     pub(super) fn write_through(&mut self, stream: &mut impl Write, run: &mut Run<'_>) -> io::Result<bool> {
         let written = match stream.write(run.bytes) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.push(run);
+                return Err(error);
+            }
         };
         if written == run.bytes.len() {
             self.sent += run.messages;
@@ -545,5 +549,8 @@ mod tests {
         }
         assert!(queue.write_to(&mut Breaks(2 * SHARE_FROM + 1)).is_err());
         assert_eq!((queue.take_sent(), queue.messages()), (2, 1));
+        let mut past = SendQueue::new(10, usize::MAX);
+        assert!(past.write_through(&mut Breaks(0), &mut Source::lent(&[0; 100]).run(0..100, 3)).is_err());
+        assert_eq!((past.take_sent(), past.messages()), (0, 3), "whoever disconnects counts them as lost");
     }
 }
