@@ -183,9 +183,10 @@ pub enum PublishError {
         /// The backplane's name.
         backplane: &'static str,
     },
-    /// A handler called a waiting `publish` while the queue was full; it runs on the thread that empties that queue.
+    /// A handler called a waiting `publish` while the queue was full; it runs on the thread that empties that queue, or on
+    /// one for which that thread waits in the same way.
     #[error(
-        "the publish queue of {backplane} is full, and waiting on its own worker would never end: publish through the handler's outbox"
+        "the publish queue of {backplane} is full, and waiting for its worker would never end: publish through the handler's outbox"
     )]
     WouldDeadlock {
         /// The backplane's name.

@@ -252,15 +252,14 @@ impl Publisher {
                 (Err(Refused::Full), None) if waits => {}
                 (Err(refused), _) => return Err(not_taken(refused, backplane)),
             }
-            if worker.is_this_thread() {
-                return Err(PublishError::WouldDeadlock { backplane });
-            }
             if let (Patience::For(timeout), None) = (patience, deadline) {
                 deadline = Some(after(now(), timeout));
             }
             worker.signal_queued(side.slot);
             // Woken when there is room for many; at the deadline room for this one is enough.
-            waits = side.wait_for_room(message, deadline);
+            waits = worker
+                .wait_for(|| side.wait_for_room(message, deadline))
+                .ok_or(PublishError::WouldDeadlock { backplane })?;
         }
         worker.signal_queued(side.slot);
         Ok(())

@@ -10,8 +10,9 @@ use multiplane_ring::queue::Sender;
 use multiplane_ring::stream::{Refused, RoomHook, StreamSender};
 use multiplane_ring::{ReadySet, Wake};
 use std::cell::Cell;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// One worker, as the handles see it.
@@ -65,12 +66,46 @@ impl WorkerShared {
     }
 
     pub(crate) fn enter_thread(&self) {
-        THIS_WORKER.set(std::ptr::from_ref(self).addr());
+        THIS_WORKER.set(self.address());
     }
 
     pub(crate) fn is_this_thread(&self) -> bool {
-        THIS_WORKER.get() == std::ptr::from_ref(self).addr()
+        THIS_WORKER.get() == self.address()
     }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Waits for this worker to do something; `None` if that would never end, because it waits for this very thread,
+    /// itself or by others.
+    pub(crate) fn wait_for<R>(&self, wait: impl FnOnce() -> R) -> Option<R> {
+        let (me, mut last) = (THIS_WORKER.get(), self.address());
+        if me == 0 {
+            return Some(wait());
+        }
+        let mut waits = waits();
+        while last != me
+            && let Some(&next) = waits.get(&last)
+        {
+            last = next;
+        }
+        if last == me {
+            return None;
+        }
+        waits.insert(me, self.address());
+        drop(waits);
+        let waited = wait();
+        self::waits().remove(&me);
+        Some(waited)
+    }
+}
+
+/// Which worker of any bus waits for which, by address; never in a circle.
+static WAITS: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
+
+fn waits() -> MutexGuard<'static, BTreeMap<usize, usize>> {
+    WAITS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether this thread is a worker of any bus.

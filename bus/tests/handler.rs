@@ -164,6 +164,37 @@ fn waiting_calls_on_the_worker_are_refused_instead_of_never_ending() {
     assert_eq!(waited, Err(BusError::OnWorker { call: "wait_for_subscriber" }));
 }
 
+/// Each of two workers waits for the other to empty its queue.
+#[test]
+fn handlers_that_wait_for_each_other_are_told() {
+    let planes = ["BP1", "BP2"].map(blocking_backplane);
+    let budget = Budget { publish_queue_bytes: 256, ..Budget::default() };
+    let bus = builder("crosswise", planes.iter().map(|plane| plane.route().topics(["go"])));
+    let bus = bus.workers(2).budget(budget).start().unwrap();
+    let publishers = planes.each_ref().map(|plane| bus.publisher(plane.name()).unwrap());
+    for publisher in &publishers {
+        publisher.wait_for_subscriber("go", LONG).unwrap();
+        publisher.publish("go", &()).unwrap();
+    }
+    let both = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let (tell, told) = mpsc::channel();
+    bus.run_each(|worker| {
+        let (other, both, tell) = (publishers[1 - worker].clone(), both.clone(), tell.clone());
+        move |_, outbox| {
+            both.wait();
+            tell.send((0..1000).try_for_each(|n| other.publish("x", &n)))?;
+            outbox.stop();
+            Ok(())
+        }
+    })
+    .unwrap();
+    let ended: Vec<_> = told.try_iter().collect();
+    assert_eq!(ended.len(), 2);
+    let is_told = |end: &Result<(), _>| matches!(end, Err(PublishError::WouldDeadlock { .. }));
+    assert_eq!(ended.iter().filter(|end| is_told(end)).count(), 1, "{ended:?}");
+    assert_eq!(ended.iter().filter(|end| end.is_ok()).count(), 1, "{ended:?}");
+}
+
 #[test]
 fn a_handler_subscribes_and_unsubscribes() {
     let backplane = backplane("BP1");
