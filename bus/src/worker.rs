@@ -15,6 +15,7 @@ mod receiving;
 #[cfg(test)]
 mod simulation;
 mod source;
+mod synchronising;
 mod topics;
 
 pub use command::Unsent;

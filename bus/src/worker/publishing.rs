@@ -5,6 +5,7 @@ use super::life::Life;
 use super::log::RateLimit;
 use super::receiving::FAR;
 use super::source::{Outbound, Source};
+use super::synchronising::Synchronising;
 use crate::error::PublishError;
 use crate::io::zmtp::{Broken, Stream};
 use crate::io::{Notice, Outlet, Signal, Socket};
@@ -15,10 +16,7 @@ use multiplane_core::{Sequencer, Subscriptions, Trailer};
 use multiplane_ring::queue::Sender;
 use multiplane_ring::stream::StreamReceiver;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// After a handshake a backplane tells its subscriptions. One that says nothing for so long has none to tell.
-const SYNCHRONISATION_GRACE: Duration = Duration::from_millis(200);
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// (publisher, topic) pairs that get sequence numbers; further ones are sent unnumbered.
 const SEQUENCED_TOPICS: usize = 65_536;
@@ -32,8 +30,8 @@ const RUNS: usize = 4;
 pub(crate) struct PublisherLink<S = Socket> {
     gate: Gate,
     pub(super) outlet: Outlet<S>,
-    /// The handshake was then, and the backplane's subscriptions may still be coming.
-    synchronising: Option<Instant>,
+    /// The handshake is done, and the backplane's subscriptions may still be coming.
+    synchronising: Option<Synchronising>,
     /// What threads publish.
     queue: Source<StreamReceiver>,
     /// What handlers publish.
@@ -240,6 +238,7 @@ impl<S: Stream> PublisherLink<S> {
         });
         if changed {
             last.1 = None;
+            self.synchronising.iter_mut().for_each(|synchronising| synchronising.hear(now));
         }
         if complete && self.synchronising.is_some() {
             self.up(now);
@@ -295,7 +294,7 @@ impl<S: Stream> PublisherLink<S> {
                 // Whoever hosts the backplane knows at once what is wanted.
                 Signal::Connected if matches!(self.outlet, Outlet::Hosted(_)) => self.up(now),
                 Signal::Connected => {
-                    self.synchronising = Some(now);
+                    self.synchronising = Some(Synchronising::begin(now));
                     self.sent_before = self.gate.shared.counters.sent.get();
                     self.hear(now);
                 }
@@ -310,12 +309,12 @@ impl<S: Stream> PublisherLink<S> {
     /// Does what is due.
     pub(super) fn handle_time(&mut self, registry: &Registry, token: Token, now: Instant) {
         self.handle_signals(registry, token, now);
-        if self.synchronising.is_some_and(|since| now >= since + SYNCHRONISATION_GRACE) {
+        if self.synchronising.as_ref().is_some_and(|synchronising| now >= synchronising.end()) {
             self.up(now);
         }
         self.waiters.retain(|waiter| !(now >= waiter.deadline && answer(waiter, false)));
         let waiting = self.waiters.iter().map(|waiter| waiter.deadline);
-        let grace = self.synchronising.map(|since| since + SYNCHRONISATION_GRACE);
+        let grace = self.synchronising.as_ref().map(Synchronising::end);
         let due = waiting.chain(grace).chain(self.outlet.due()).min();
         self.due = due.unwrap_or(after(now, FAR));
     }
