@@ -104,8 +104,8 @@ const ROWS: [Row; 27] = [
     ),
     row(
         "T9",
-        "a million subscriptions, 250,000 from one peer",
-        "ends at the limits; +250 MB",
+        "200,000 subscriptions, a quarter from each peer",
+        "ends at the limits; +50 MB",
         By::All(strangers::subscription_flood),
     ),
     row(
