@@ -1,6 +1,6 @@
 //! Past the handshake: each frame is a MESSAGE command with a number that only rises.
 
-use super::boxes::{OVERHEAD, Sealed, short};
+use super::boxes::{Numbered, OVERHEAD, Sealed, short};
 use super::{CurveError, HANDSHAKE_LIMIT, expect};
 use crate::zmtp::frame;
 use std::fmt;
@@ -20,9 +20,10 @@ const OF_SERVER: &Prefix = b"CurveZMQMESSAGES";
 
 /// Seals and opens the frames of a connection.
 pub struct Traffic {
+    /// For READY, which has a prefix of its own.
     sealed: Sealed,
-    ours: &'static Prefix,
-    theirs: &'static Prefix,
+    ours: Numbered,
+    theirs: Numbered,
     /// What the next frame of ours is numbered.
     next: u64,
     /// The highest number that has come.
@@ -44,11 +45,17 @@ impl Traffic {
 
     pub(super) fn of_client(sealed: Sealed) -> Self {
         // HELLO was 1, INITIATE 2.
-        Self { sealed, ours: OF_CLIENT, theirs: OF_SERVER, next: 3, last: 0 }
+        Self {
+            ours: sealed.numbered(OF_CLIENT),
+            theirs: sealed.numbered(OF_SERVER),
+            sealed,
+            next: 3,
+            last: 0,
+        }
     }
 
     pub(super) fn of_server(sealed: Sealed, last: u64) -> Self {
-        Self { sealed, ours: OF_SERVER, theirs: OF_CLIENT, next: 1, last }
+        Self { ours: sealed.numbered(OF_SERVER), theirs: sealed.numbered(OF_CLIENT), sealed, next: 1, last }
     }
 
     pub(super) fn seal_ready(&mut self, metadata: &[u8], out: &mut Vec<u8>) {
@@ -76,11 +83,17 @@ impl Traffic {
         let number = self.number();
         // On the wire it has no flag of a command, as libzmq has it.
         frame::write_header(out, 0, Self::OVERHEAD + body.len());
-        out.extend_from_slice(NAME);
-        out.extend_from_slice(&number.to_be_bytes());
         let more = if flags & frame::MORE != 0 { MORE } else { 0 };
         let command = if flags & frame::COMMAND != 0 { COMMAND } else { 0 };
-        self.sealed.seal(&short(self.ours, number), &[&[more | command], body], out);
+        let mut head = [0; Self::OVERHEAD];
+        head[..NAME.len()].copy_from_slice(NAME);
+        head[NAME.len()..HEAD].copy_from_slice(&number.to_be_bytes());
+        head[Self::OVERHEAD - 1] = more | command;
+        out.reserve(head.len() + body.len());
+        let start = out.len() + HEAD;
+        out.extend_from_slice(&head);
+        out.extend_from_slice(body);
+        self.ours.seal_in(number, &mut out[start..]);
     }
 
     /// Opens the body of a frame in place.
@@ -101,7 +114,7 @@ impl Traffic {
         if number <= self.last {
             return Err(CurveError::Replayed { command: "MESSAGE" });
         }
-        let inside = self.sealed.open_in(&short(self.theirs, number), &mut body[HEAD..]);
+        let inside = self.theirs.open_in(number, &mut body[HEAD..]);
         let inside = &*inside.ok_or(CurveError::Forged { command: "MESSAGE" })?;
         self.last = number;
         match inside.split_first() {
