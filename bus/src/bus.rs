@@ -388,7 +388,14 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
+        let closed = self.shared.closed.load(Ordering::SeqCst);
         self.shut_down(self.shared.budget.close_deadline);
+        // Who closes gets a report instead.
+        let lost = if closed { Vec::new() } else { self.stats() };
+        for stats in lost.iter().filter(|stats| stats.dropped.unsent > 0) {
+            let (backplane, messages) = (stats.backplane, stats.dropped.unsent);
+            tracing::warn!(%backplane, messages, "the bus was dropped before all was sent");
+        }
     }
 }
 

@@ -19,6 +19,11 @@ impl Count {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Release);
     }
 
+    /// What was counted too early. Only the worker that owns the link may call this.
+    pub(crate) fn take_back(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
+    }
+
     /// Any thread may call this.
     pub(crate) fn add_shared(&self, n: u64) {
         self.0.fetch_add(n, Relaxed);

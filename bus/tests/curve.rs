@@ -6,19 +6,22 @@ mod common;
 mod raw;
 
 use common::{assert_published_books_close, stats, until};
-use multiplane_bus::codec::zmtp::curve::client;
-use multiplane_bus::codec::zmtp::{frame, greeting};
+use multiplane_bus::codec::zmtp::command::write_property;
+use multiplane_bus::codec::zmtp::curve::{Traffic, client, server};
+use multiplane_bus::codec::zmtp::frame::{self, Header};
+use multiplane_bus::codec::zmtp::greeting;
 use multiplane_bus::curve::{
     AllowList, CurveError, KeyPair, generate, read_keys, read_public_key, write_keys,
 };
 use multiplane_bus::{
-    Backplane, BackplaneBuilder, Budget, Builder, Bus, Engine, LinkEvent, LinkState, OnSlow, StartError,
-    Subscriber, Transport,
+    Backplane, BackplaneBuilder, Budget, Builder, Bus, Engine, LinkEvent, LinkState, OnSlow, Route,
+    StartError, Subscriber, Transport,
 };
 use raw::LONG;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A backplane that lets `client` have all rights under `a`, and its keys.
@@ -187,6 +190,17 @@ fn nobody_else_comes_in() {
 
 /// What a client says until WELCOME has come, and then.
 fn half_a_handshake(port: u16, keys: &KeyPair, server: &KeyPair, seed: u8) -> (TcpStream, Vec<u8>, Vec<u8>) {
+    let (stream, first, _, second) = begin(port, keys, server, seed, b"PUB");
+    (stream, first, second)
+}
+
+fn begin(
+    port: u16,
+    keys: &KeyPair,
+    server: &KeyPair,
+    seed: u8,
+    kind: &[u8],
+) -> (TcpStream, Vec<u8>, client::Initiated, Vec<u8>) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     let (greeted, hello) = client::start(keys, server.public(), &[seed; 48]).unwrap();
@@ -196,11 +210,170 @@ fn half_a_handshake(port: u16, keys: &KeyPair, server: &KeyPair, seed: u8) -> (T
     let mut answer = [0; 64 + 2 + 168];
     stream.read_exact(&mut answer).unwrap();
     let mut metadata = Vec::new();
-    multiplane_bus::codec::zmtp::command::write_property(&mut metadata, "Socket-Type", b"PUB");
-    let (_, initiate) = greeted.welcome(&answer[66..], &metadata).unwrap();
+    write_property(&mut metadata, "Socket-Type", kind);
+    let (initiated, initiate) = greeted.welcome(&answer[66..], &metadata).unwrap();
     let mut second = Vec::new();
     frame::write(&mut second, frame::COMMAND, &initiate);
-    (stream, first, second)
+    (stream, first, initiated, second)
+}
+
+/// Reads the bodies of whole frames as they come.
+struct Frames {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl Frames {
+    /// The next; `None` when there is no more.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(header) = Header::parse(&self.bytes, usize::MAX).unwrap()
+                && self.bytes.len() >= header.total()
+            {
+                let rest = self.bytes.split_off(header.total());
+                return Some(std::mem::replace(&mut self.bytes, rest).split_off(header.header));
+            }
+            let mut piece = vec![0; 1 << 16];
+            let count = self.stream.read(&mut piece).unwrap();
+            self.bytes.extend_from_slice(&piece[..count]);
+            if count == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// How many messages come until the connection ends, the last perhaps in part.
+    fn count_messages(mut self, mut traffic: Traffic) -> u64 {
+        let mut count = 0;
+        while let Some(mut body) = self.next() {
+            count += u64::from(traffic.open(&mut body).unwrap().flags == 0);
+        }
+        count
+    }
+}
+
+/// A backplane that shakes hands at its publisher port, wants everything, and takes nothing.
+fn stalled_backplane(listener: &TcpListener, keys: &KeyPair) -> (Frames, Traffic) {
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.write_all(&greeting("CURVE", 1, true)).unwrap();
+    stream.read_exact(&mut [0; 64]).unwrap();
+    let mut frames = Frames { stream, bytes: Vec::new() };
+    let (welcomed, welcome) =
+        server::hello(keys, &frames.next().unwrap(), &std::array::from_fn(|n| n as u8)).unwrap();
+    let mut said = Vec::new();
+    frame::write(&mut said, frame::COMMAND, &welcome);
+    frames.stream.write_all(&said).unwrap();
+    let vouched = welcomed.initiate(keys, &frames.next().unwrap()).unwrap();
+    let mut metadata = Vec::new();
+    write_property(&mut metadata, "Socket-Type", b"XSUB");
+    let (mut traffic, ready) = vouched.ready(&metadata);
+    let mut said = Vec::new();
+    frame::write(&mut said, frame::COMMAND, &ready);
+    traffic.seal(frame::COMMAND, b"\x09SUBSCRIBE", &mut said);
+    frames.stream.write_all(&said).unwrap();
+    (frames, traffic)
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_was_sealed_and_has_not_left_does_not_count_as_sent() {
+    let [ours, keys] = [generate().unwrap(), generate().unwrap()];
+    for end in ["closed", "dropped", "reset"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let route = Route::new("BP1", "127.0.0.1").publisher_port(port);
+        let builder = common::builder("secure", [route]).engine(Engine::Native);
+        let builder = builder.curve(ours.clone(), *keys.public()).start_deadline(Duration::ZERO);
+        let bus = builder.start().unwrap();
+        let (frames, traffic) = stalled_backplane(&listener, &keys);
+        let publisher = bus.publisher("BP1").unwrap();
+        publisher.wait_for_subscriber("a", LONG).unwrap();
+        // Far more than the system takes by itself.
+        let (mut accepted, mut sent) = (0, 0);
+        loop {
+            match publisher.publish_raw_timeout("a", &[7; 100], Duration::from_secs(1)) {
+                Ok(()) => accepted += 1,
+                // Twice, for a busy machine may have had other things to do.
+                Err(_) if stats(&bus).sent == sent => break,
+                Err(_) => sent = stats(&bus).sent,
+            }
+        }
+        if end == "dropped" {
+            let log = Log::default();
+            let subscriber = {
+                let log = log.clone();
+                tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish()
+            };
+            tracing::subscriber::with_default(subscriber, || drop(bus));
+            let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            let unsent = log.split_once("messages=").unwrap().1.trim();
+            let unsent: u64 = unsent.parse().unwrap();
+            assert!(log.contains("the bus was dropped before all was sent"), "{log}");
+            assert_eq!(frames.count_messages(traffic) + unsent, accepted);
+            continue;
+        }
+        if end == "reset" {
+            // With much that it has not read, so that the connection is reset.
+            drop(frames);
+            until("it is noticed", || stats(&bus).publisher_link != Some(LinkState::Live));
+            drop(listener);
+            let report = bus.close(Duration::ZERO);
+            let stats = &report.stats[0];
+            assert!(
+                stats.dropped.link_down > 1000,
+                "the sealed ones, not only a half written one: {stats:?}"
+            );
+            assert_published_books_close(stats);
+            continue;
+        }
+        let report = bus.close(Duration::from_millis(10));
+        let stats = &report.stats[0];
+        assert_eq!((stats.accepted, stats.sent + stats.dropped.unsent), (accepted, accepted));
+        assert_eq!(report.unsent[0].messages, stats.dropped.unsent);
+        assert_eq!(frames.count_messages(traffic), stats.sent, "all that counts as sent, and no more");
+    }
+}
+
+#[test]
+fn what_was_sealed_for_a_subscriber_and_has_not_left_is_lost() {
+    let ours = generate().unwrap();
+    let (builder, keys) = backplane(&ours);
+    let running = builder.on_slow(OnSlow::Disconnect).start().unwrap();
+    let bus = component(&running, &["a/other"]).curve(ours.clone(), *keys.public()).start().unwrap();
+    let (stream, _, initiated, initiate) = begin(running.subscriber_port(), &ours, &keys, 3, b"SUB");
+    let mut frames = Frames { stream, bytes: Vec::new() };
+    frames.stream.write_all(&initiate).unwrap();
+    let (mut traffic, _) = initiated.ready(&frames.next().unwrap()).unwrap();
+    let mut said = Vec::new();
+    traffic.seal(frame::COMMAND, b"\x09SUBSCRIBEa/x", &mut said);
+    frames.stream.write_all(&said).unwrap();
+    let publisher = bus.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("a/x", LONG).unwrap();
+    until("it is too slow", || {
+        for _ in 0..1000 {
+            let _ = publisher.publish_raw("a/x", &[7; 100]);
+        }
+        running.stats().subscribers == 1
+    });
+    until("the books are written", || running.stats().queued == 0);
+    let stats = running.stats();
+    assert_eq!(stats.copies, stats.forwarded + stats.dropped + stats.lost);
+    assert_eq!(frames.count_messages(traffic), stats.forwarded, "all that counts as forwarded, and no more");
 }
 
 fn is_hung_up_on(mut stream: TcpStream) {

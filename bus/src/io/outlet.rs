@@ -140,6 +140,11 @@ impl<S: Stream> Outlet<S> {
         }
     }
 
+    /// Messages that were written and have not left: if the connection ends now, they are lost.
+    pub(crate) fn unwritten(&mut self) -> u64 {
+        if let Outlet::Native(wire) = self { wire.unwritten() } else { 0 }
+    }
+
     /// Closes when the backplane has taken all that was written, or at the deadline.
     pub(crate) fn finish(&mut self, now: Instant, deadline: Instant) {
         match self {

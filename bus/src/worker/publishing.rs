@@ -263,6 +263,8 @@ impl<S: Stream> PublisherLink<S> {
     #[cold]
     fn lost(&mut self, broken: &Broken, now: Instant) {
         tracing::debug!(backplane = %self.gate.shared.id, %broken, "a publisher link ends");
+        let unwritten = self.take_back_unwritten();
+        self.gate.shared.counters.link_down.add(unwritten);
         self.outlet.end(now);
         self.down(now);
         self.due = now;
@@ -348,9 +350,17 @@ impl<S: Stream> PublisherLink<S> {
         }
     }
 
+    /// What was sealed and has not left counts as not sent; how many messages.
+    fn take_back_unwritten(&mut self) -> u64 {
+        let unwritten = self.outlet.unwritten();
+        self.gate.shared.counters.sent.take_back(unwritten);
+        unwritten
+    }
+
     /// The end of the link. What was accepted and is neither sent nor dropped is unsent from now on, including what a
     /// thread puts into the queue at this very moment.
     pub(super) fn close(mut self, now: Instant, deadline: Instant) {
+        self.take_back_unwritten();
         drop(self.queue);
         self.outlet.finish(now, deadline);
         self.gate.life.closed(now);

@@ -75,6 +75,14 @@ impl Gate for Gatekeeper {
             }
         }
     }
+
+    fn lost(&mut self, messages: u64) {
+        // A publisher of ZMTP 3.0 hears of subscriptions by messages, which are no copies.
+        if self.side == Side::Subscriber {
+            self.counters.forwarded.take_back(messages);
+            self.counters.lost.add(messages);
+        }
+    }
 }
 
 impl Gatekeeper {

@@ -33,6 +33,11 @@ impl Secured {
         &mut self.socket
     }
 
+    /// Messages that were taken and will never leave if the connection ends now.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.tunnel.unwritten(self.owes)
+    }
+
     /// Writes what is sealed; whether that was all.
     fn flush_sealed(&mut self) -> io::Result<bool> {
         while self.tunnel.written < self.tunnel.outwards.len() {
@@ -132,6 +137,12 @@ impl Write for Secured {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for Secured {
+    fn drop(&mut self) {
+        self.tunnel.over(self.owes);
     }
 }
 

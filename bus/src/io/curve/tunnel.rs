@@ -8,7 +8,7 @@ use multiplane_codec::zmtp::command::{self, Command};
 use multiplane_codec::zmtp::curve::{
     CurveError, HANDSHAKE_LIMIT, KeyPair, MECHANISM, Opened, PublicKey, Traffic, client, server,
 };
-use multiplane_codec::zmtp::frame::{self, COMMAND, Header};
+use multiplane_codec::zmtp::frame::{self, COMMAND, Header, MORE};
 use multiplane_codec::zmtp::{GREETING, NULL, SocketType, greeting, read_greeting};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::sync::Arc;
@@ -27,6 +27,9 @@ pub(crate) trait Gate: Send {
 
     /// Whether a frame of his may pass.
     fn lets_pass(&mut self, frame: &Opened<'_>) -> bool;
+
+    /// The connection is over, and so many messages that were taken for him have not left.
+    fn lost(&mut self, messages: u64);
 }
 
 /// On which side of CURVE.
@@ -67,6 +70,8 @@ pub(crate) struct Tunnel {
     /// For the wire, and how much of it has been written.
     pub(super) outwards: Vec<u8>,
     pub(super) written: usize,
+    /// Where in it messages end.
+    ends: Vec<usize>,
 }
 
 impl Tunnel {
@@ -85,6 +90,7 @@ impl Tunnel {
             ready: false,
             outwards,
             written: 0,
+            ends: Vec::new(),
         }
     }
 
@@ -228,6 +234,9 @@ impl Tunnel {
                 // Its READY: ours was said by the handshake.
             } else if let State::Open(traffic) = &mut self.state {
                 traffic.seal(header.flags, body, &mut self.outwards);
+                if header.flags & (MORE | COMMAND) == 0 {
+                    self.ends.push(self.outwards.len());
+                }
             } else {
                 break;
             }
@@ -239,7 +248,23 @@ impl Tunnel {
     /// All that was for the wire is written.
     pub(super) fn all_written(&mut self) {
         empty(&mut self.outwards);
+        self.ends.clear();
         self.written = 0;
+    }
+
+    /// Messages that are not written to their end. `owes`: the last byte that was taken does not count as taken.
+    pub(super) fn unwritten(&self, owes: bool) -> u64 {
+        let written = self.ends.partition_point(|end| *end <= self.written);
+        let owed = owes && self.ends.last() == Some(&self.outwards.len());
+        (self.ends.len() - written) as u64 - u64::from(owed)
+    }
+
+    /// The connection is over.
+    pub(super) fn over(&mut self, owes: bool) {
+        let lost = self.unwritten(owes);
+        if let Role::Server { gate, .. } = &mut self.role {
+            gate.lost(lost);
+        }
     }
 
     /// What it means that the peer hangs up now, in the middle of something or not, if that is no ordinary end.

@@ -68,6 +68,11 @@ impl<S: Stream> PublisherWire<S> {
         Ok(written)
     }
 
+    /// Messages that were written and have not left: if the connection ends now, they are lost.
+    pub(crate) fn unwritten(&mut self) -> u64 {
+        self.link.live().map_or(0, |(_, stream)| stream.unwritten())
+    }
+
     /// Whether answers wait that can be sent.
     pub(crate) fn has_answers(&self) -> bool {
         self.link.is_writable() && self.link.session().is_some_and(Session::has_control)

@@ -33,6 +33,11 @@ pub(crate) trait Stream: Read + Write + Sized {
     /// What it is.
     fn transport(&self) -> Transport;
 
+    /// Messages that it has taken and not written: if it ends now, they are lost.
+    fn unwritten(&self) -> u64 {
+        0
+    }
+
     /// Says that nothing more will be written.
     fn close_write(&self) -> io::Result<()>;
 
@@ -94,6 +99,10 @@ impl Stream for Socket {
             Socket::Unix(_) => Transport::Unix,
             Socket::Curve(_) => Transport::Curve,
         }
+    }
+
+    fn unwritten(&self) -> u64 {
+        if let Socket::Curve(secured) = self { secured.unwritten() } else { 0 }
     }
 
     fn close_write(&self) -> io::Result<()> {

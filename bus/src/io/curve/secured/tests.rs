@@ -21,6 +21,8 @@ impl Gate for Door {
     fn lets_pass(&mut self, frame: &Opened<'_>) -> bool {
         !frame.body.starts_with(b"!")
     }
+
+    fn lost(&mut self, _: u64) {}
 }
 
 /// Client and server on one small socket.
