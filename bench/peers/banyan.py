@@ -67,6 +67,9 @@ class Orders:
 
     def read(self):
         for order in orders():
+            if order == "Cpu":
+                tell({"Cpu": time.process_time_ns()})
+                continue
             with self.changed:
                 if isinstance(order, str):
                     self.seen.add(order)
@@ -225,7 +228,8 @@ class Echoing:
 
 
 class Pinging:
-    def __init__(self, end, load):
+    def __init__(self, end, load, orders):
+        self.orders = orders
         self.end, self.size, self.nanos = end, load["size"], load["nanos"]
         self.tally = Tally(1, self.size, True)
         self.sent, self.stop, self.last, self.finished = 0, None, 0, False
@@ -234,7 +238,7 @@ class Pinging:
     def idle(self):
         """Speaks until it is heard; then ends what a lost message would hold up for ever."""
         now = time.monotonic_ns()
-        if self.stop is None and now - self.last > OPEN_EVERY:
+        if self.stop is None and "Go" in self.orders.seen and now - self.last > OPEN_EVERY:
             self.last = now
             self.end.publish_payload({"payload": payload_of(self.size, 0, PROBE, 0)}, TOPIC)
         elif self.stop is not None and now - self.last > QUIET:
@@ -281,21 +285,20 @@ def play(role):
     window = what.get("window") if kind == "Publisher" else None
     orders = Orders(PROBE if window is None else window)
     end = End(place["ports"][:2])
-    cpu = time.process_time_ns()
     tell({"Ready": []})
     if kind == "Publisher":
         publish(end, what["load"], orders)
     else:
         hearing = {
             "Subscriber": lambda: Counting(what, publishers, orders),
-            "Pinger": lambda: Pinging(end, what),
+            "Pinger": lambda: Pinging(end, what, orders),
             "Echo": lambda: Echoing(end),
         }[kind]()
         end.hear = hearing.hear
         end.set_subscriber_topic(BACK if kind == "Pinger" else TOPIC)
         threading.Thread(target=end.receive_loop, daemon=True).start()
     orders.wait(lambda: "Stop" in orders.seen)
-    tell({"Cpu": time.process_time_ns() - cpu})
+    tell("Ended")
     os._exit(0)
 
 

@@ -23,7 +23,7 @@ mod omq;
 mod peer;
 mod place;
 mod redis;
-mod server;
+pub(crate) mod server;
 mod wire;
 #[cfg(feature = "zenoh")]
 mod zenoh;

@@ -334,17 +334,17 @@ fn run(
         crew.ready(member)?;
         subscribers.push(member);
     }
+    await_links(case, &mut crew, &publishers, &subscribers)?;
+    let parties = [&publishers, middle.as_slice(), &subscribers];
+    // What finding each other and parting costs is no message's.
+    let before = crew.cpu(parties)?;
     let (offered, seen) = perform(case, &mut crew, &publishers, &subscribers)?;
+    let after = crew.cpu(parties)?;
     // The ends before the middle, so that none of them sees a link go down.
-    let mut stop = |members: &[Member]| -> Result<u64, BenchError> {
-        members.iter().try_fold(0, |cpu, &member| {
-            crew.order(member, &Order::Stop)?;
-            Ok(cpu + crew.expect(member, Answer::cpu)?)
-        })
-    };
-    let (publishing, subscribing) = (stop(&publishers)?, stop(&subscribers)?);
-    let cpu = [publishing, stop(middle.as_slice())?, subscribing];
-    Ok(Outcome { offered, seen, cpu })
+    for &member in publishers.iter().chain(&subscribers).chain(&middle) {
+        crew.stop(member)?;
+    }
+    Ok(Outcome { offered, seen, cpu: since(before, after) })
 }
 
 /// A contender that is one process.
@@ -356,13 +356,40 @@ fn run_alone(case: &Case, pin: &[usize], mut crew: Crew<'_>) -> Result<Outcome, 
     let load = Load { publisher: 0, size: case.size, nanos: case.nanos, most: None, rate: case.rate };
     let member = crew.enlist(&RoleSpec { part: Part::Local(load), place, core: None })?;
     crew.ready(member)?;
+    let before = crew.cpu([&[member], &[], &[]])?;
     crew.order(member, &Order::Go)?;
     crew.patience(case.nanos);
     let offered = vec![crew.expect(member, Answer::offered)?];
     let seen = (0..case.scenario.subscribers()).map(|_| crew.expect(member, Answer::seen));
     let seen = seen.collect::<Result<_, _>>()?;
-    crew.order(member, &Order::Stop)?;
-    Ok(Outcome { offered, seen, cpu: [crew.expect(member, Answer::cpu)?, 0, 0] })
+    let after = crew.cpu([&[member], &[], &[]])?;
+    crew.stop(member)?;
+    Ok(Outcome { offered, seen, cpu: since(before, after) })
+}
+
+/// Processor time between two times that it was asked for.
+fn since(before: [u64; 3], after: [u64; 3]) -> [u64; 3] {
+    std::array::from_fn(|party| after[party] - before[party])
+}
+
+/// Waits until every subscriber has heard from every publisher on every topic. The ends of a ping-pong find out
+/// themselves.
+fn await_links(
+    case: &Case,
+    crew: &mut Crew<'_>,
+    publishers: &[Member],
+    subscribers: &[Member],
+) -> Result<(), BenchError> {
+    if case.scenario == Scenario::PingPong {
+        return Ok(());
+    }
+    for &member in subscribers {
+        crew.expect(member, |answer| matches!(answer, Answer::Heard).then_some(()))?;
+    }
+    if let Some(window) = case.window() {
+        crew.forward_credit(publishers, subscribers.len(), window);
+    }
+    Ok(())
 }
 
 /// From the first message to the last.
@@ -373,16 +400,8 @@ fn perform(
     subscribers: &[Member],
 ) -> Result<(Vec<Offered>, Vec<Seen>), BenchError> {
     let ping_pong = case.scenario == Scenario::PingPong;
-    if !ping_pong {
-        for &member in subscribers {
-            crew.expect(member, |answer| matches!(answer, Answer::Heard).then_some(()))?;
-        }
-        if let Some(window) = case.window() {
-            crew.forward_credit(publishers, subscribers.len(), window);
-        }
-        for &member in publishers {
-            crew.order(member, &Order::Go)?;
-        }
+    for &member in publishers {
+        crew.order(member, &Order::Go)?;
     }
     crew.patience(case.nanos);
     let mut offered = Vec::new();

@@ -274,7 +274,7 @@ pub fn table(rows: &[Row], origin: &Origin) -> Result<String, BenchError> {
         text += &missing;
     }
     text += "\nmessages/s: received by all subscribers, median (min-max) of the rounds; CPU s/M: processor seconds of all \
-             processes per million of them; latency in µs from the moment a message was due, at a fixed rate (unless \
+             processes per million of them, while they are sent and received; latency in µs from the moment a message was due, at a fixed rate (unless \
              given, half of the maximum, at most a million a second; ping_pong: a round trip), medians of the rounds, \
              max of all; lost, reordered, duplicate: in all runs together; lossless by: what keeps the contender from \
              dropping: its own back-pressure, or so many messages of credit outside of it; drops: nothing does\n";

@@ -7,7 +7,7 @@
 mod listeners;
 mod local;
 
-use crate::contender::{Middle, Parts, Place, Receiver, Sender, StartMiddle, Until};
+use crate::contender::{Middle, Parts, Place, Receiver, Sender, StartMiddle, Until, server};
 use crate::load::{Credit, Load, Offered, offer};
 use crate::stamp::Stamp;
 use crate::tally::{Seen, Tally};
@@ -76,14 +76,26 @@ pub enum Part {
 /// From the measuring process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// To publishers: begin.
+    /// To publishers, and to whoever begins a ping-pong: begin.
     Go,
     /// To publishers: messages numbered below this may be sent.
     Credit(u64),
     /// To subscribers: so many messages were sent to you in all.
     Expect(u64),
-    /// Tell your processor time and end.
+    /// Tell how much processor time you have used.
+    Cpu,
+    /// End.
     Stop,
+}
+
+impl Order {
+    fn is_go(&self) -> bool {
+        matches!(self, Order::Go)
+    }
+
+    fn is_stop(&self) -> bool {
+        matches!(self, Order::Stop)
+    }
 }
 
 /// To the measuring process.
@@ -104,8 +116,10 @@ pub enum Answer {
     Offered(Offered),
     /// Everything has arrived, or is lost.
     Seen(Seen),
-    /// Processor time since it was ready, in nanoseconds.
+    /// Processor time that it has used so far, in nanoseconds.
     Cpu(u64),
+    /// Its links are closed.
+    Ended,
     /// It did not work.
     Failed(String),
 }
@@ -161,11 +175,11 @@ fn play_spec(spec: RoleSpec) -> Result<(), BenchError> {
         }
     }
     let place = spec.place;
-    let unlimited = || listen(Arc::new(Credit::unlimited()));
+    let unlimited = || listen(Arc::new(Credit::unlimited()), || 0);
     let (middle, publish, subscribe) = match place.contender.parts() {
         Parts::Processes { middle, publish, subscribe } => (middle, publish, subscribe),
         Parts::Programs { middle, .. } if matches!(spec.part, Part::Middle) => {
-            return stand_between(&place, *middle, &unlimited()?);
+            return stand_between(&place, *middle);
         }
         Parts::Programs { end, .. } => {
             let spec = serde_json::to_string(&RoleSpec { place, ..spec });
@@ -184,11 +198,11 @@ fn play_spec(spec: RoleSpec) -> Result<(), BenchError> {
     match spec.part {
         Part::Middle => {
             let middle = middle.ok_or_else(|| BenchError::failed("starting", "it has no middle"))?;
-            stand_between(&place, middle, &unlimited()?)
+            stand_between(&place, middle)
         }
         Part::Publisher { load, window } => {
             let credit = Arc::new(window.map_or_else(Credit::unlimited, Credit::new));
-            let orders = listen(credit.clone())?;
+            let orders = listen(credit.clone(), || 0)?;
             publish(&place, Publishing { load, topics: place.topics(), credit, orders })
         }
         Part::Subscriber { size, latency, credit_every } => {
@@ -206,23 +220,25 @@ fn play_spec(spec: RoleSpec) -> Result<(), BenchError> {
 }
 
 /// One middle or several: all backplanes of a scenario share a process.
-fn stand_between(
-    place: &Place,
-    middle: StartMiddle,
-    orders: &mpsc::Receiver<Order>,
-) -> Result<(), BenchError> {
+fn stand_between(place: &Place, middle: StartMiddle) -> Result<(), BenchError> {
     let middles = (0..place.scenario.backplanes()).map(|_| middle(place)).collect::<Result<Vec<_>, _>>()?;
     let ports = middles.iter().flat_map(|middle| middle.ports.clone()).collect();
-    let outside = || middles.iter().map(Middle::cpu).sum();
-    let before: u64 = outside();
-    let ready = Ready::tell(ports);
-    await_stop(orders);
-    ready.end(outside() - before);
+    let servers: Vec<u32> = middles.iter().flat_map(Middle::servers).collect();
+    let outside = move || servers.iter().map(|&server| server::cpu(server)).sum();
+    let orders = listen(Arc::new(Credit::unlimited()), outside)?;
+    tell(&Answer::Ready(ports));
+    await_order(&orders, Order::is_stop);
+    drop(middles);
+    tell(&Answer::Ended);
     Ok(())
 }
 
 /// Reads orders on a thread of its own. Credit goes straight to who waits for it, which is the calling thread.
-fn listen(credit: Arc<Credit>) -> Result<mpsc::Receiver<Order>, BenchError> {
+/// `outside`: processor time that others have used for this process.
+fn listen(
+    credit: Arc<Credit>,
+    outside: impl Fn() -> u64 + Send + 'static,
+) -> Result<mpsc::Receiver<Order>, BenchError> {
     let (send, orders) = mpsc::channel();
     let publisher = thread::current();
     let read = move || {
@@ -232,6 +248,7 @@ fn listen(credit: Arc<Credit>) -> Result<mpsc::Receiver<Order>, BenchError> {
                     credit.raise(below);
                     publisher.unpark();
                 }
+                Ok(Order::Cpu) => tell(&Answer::Cpu(clock::cpu() + outside())),
                 Ok(order) => drop(send.send(order)),
                 Err(error) => tell(&Answer::Failed(format!("no order: {error}"))),
             }
@@ -243,26 +260,8 @@ fn listen(credit: Arc<Credit>) -> Result<mpsc::Receiver<Order>, BenchError> {
     Ok(orders)
 }
 
-/// From here on processor time counts.
-struct Ready {
-    cpu: u64,
-}
-
-impl Ready {
-    fn tell(ports: Vec<u16>) -> Self {
-        let ready = Ready { cpu: clock::cpu() };
-        tell(&Answer::Ready(ports));
-        ready
-    }
-
-    /// Tells what it cost, here and in other programs. The links are closed before, so that no end sees the middle go.
-    fn end(&self, outside: u64) {
-        tell(&Answer::Cpu(clock::cpu() - self.cpu + outside));
-    }
-}
-
-fn await_stop(orders: &mpsc::Receiver<Order>) {
-    while orders.recv().is_ok_and(|order| !matches!(order, Order::Stop)) {}
+fn await_order(orders: &mpsc::Receiver<Order>, is_it: impl Fn(&Order) -> bool) {
+    while orders.recv().is_ok_and(|order| !is_it(&order)) {}
 }
 
 /// What a publishing process does with its end.
@@ -276,7 +275,7 @@ pub(crate) struct Publishing {
 impl Publishing {
     /// Runs it. `ports`: where the end listens, if it does.
     pub(crate) fn run(self, ports: Vec<u16>, mut sender: impl Sender) -> Result<(), BenchError> {
-        let ready = Ready::tell(ports);
+        tell(&Answer::Ready(ports));
         let mut probe = vec![0; self.load.size];
         loop {
             for (nth, topic) in self.topics.iter().enumerate() {
@@ -292,9 +291,9 @@ impl Publishing {
         }
         let offered = offer(&self.load, &self.topics, &self.credit, &mut sender)?;
         tell(&Answer::Offered(offered));
-        await_stop(&self.orders);
+        await_order(&self.orders, Order::is_stop);
         drop(sender);
-        ready.end(0);
+        tell(&Answer::Ended);
         Ok(())
     }
 }
@@ -331,7 +330,7 @@ pub(crate) struct Counter {
 
 impl Counter {
     fn run(self, ports: Vec<u16>, receiver: impl Receiver) -> Result<(), BenchError> {
-        let ready = Ready::tell(ports);
+        tell(&Answer::Ready(ports));
         let until = Arc::new(Until::default());
         let listener = Counting::new(self.tally, self.topics, self.credit_every, until.clone());
         let watched = until.clone();
@@ -342,8 +341,8 @@ impl Counter {
         let counted = receiver.receive(listener, None, &until)?;
         tell(&Answer::Seen(counted.tally.seen()));
         if let Ok(orders) = watching.join() {
-            await_stop(&orders);
-            ready.end(0);
+            await_order(&orders, Order::is_stop);
+            tell(&Answer::Ended);
         }
         Ok(())
     }
@@ -380,7 +379,8 @@ pub(crate) struct Pinger {
 
 impl Pinger {
     fn run(self, ports: Vec<u16>, receiver: impl Receiver) -> Result<(), BenchError> {
-        let ready = Ready::tell(ports);
+        tell(&Answer::Ready(ports));
+        await_order(&self.orders, Order::is_go);
         let until = Arc::new(Until::default());
         let mut opening = vec![0; self.load.size];
         Stamp::probe(0, 0).write(&mut opening);
@@ -401,8 +401,8 @@ impl Pinger {
         tell(&Answer::Offered(Offered { sent: pinged.sent, late_p99: 0 }));
         tell(&Answer::Seen(pinged.tally.seen()));
         watching.thread().unpark();
-        await_stop(&self.orders);
-        ready.end(0);
+        await_order(&self.orders, Order::is_stop);
+        tell(&Answer::Ended);
         Ok(())
     }
 }
@@ -413,15 +413,15 @@ pub(crate) struct Echo {
 
 impl Echo {
     fn run(self, ports: Vec<u16>, receiver: impl Receiver) -> Result<(), BenchError> {
-        let ready = Ready::tell(ports);
+        tell(&Answer::Ready(ports));
         let until = Arc::new(Until::default());
         let over = until.clone();
         thread::spawn(move || {
-            await_stop(&self.orders);
+            await_order(&self.orders, Order::is_stop);
             over.end();
         });
         receiver.receive(Echoing::new(until.clone()), None, &until)?;
-        ready.end(0);
+        tell(&Answer::Ended);
         Ok(())
     }
 }

@@ -16,7 +16,6 @@ mod receiving;
 mod simulation;
 mod source;
 mod synchronising;
-mod topics;
 
 pub use command::Unsent;
 pub(crate) use command::{Command, Handler, claim_receiver, subscribe, unsubscribe};

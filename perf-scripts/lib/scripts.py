@@ -197,11 +197,10 @@ class Role:
 
     def end(self):
         self.order("Stop")
-        cpu = self.expect("Cpu")
+        self.expect("Ended")
         self.process.stdin.close()
         if self.process.wait(timeout=self.PATIENCE) != 0:
             fail(f"a process of the measurement ended with {self.process.returncode}")
-        return cpu
 
 
 class OneToOne:

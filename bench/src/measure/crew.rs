@@ -97,6 +97,24 @@ impl<'a> Crew<'a> {
         }
     }
 
+    /// Processor time that each party has used so far, in nanoseconds.
+    pub(super) fn cpu(&mut self, parties: [&[Member]; 3]) -> Result<[u64; 3], BenchError> {
+        let mut cpu = [0; 3];
+        for (cpu, members) in cpu.iter_mut().zip(parties) {
+            for &member in members {
+                self.order(member, &Order::Cpu)?;
+                *cpu += self.expect(member, Answer::cpu)?;
+            }
+        }
+        Ok(cpu)
+    }
+
+    /// Lets it close its links.
+    pub(super) fn stop(&mut self, member: Member) -> Result<(), BenchError> {
+        self.order(member, &Order::Stop)?;
+        self.expect(member, |answer| matches!(answer, Answer::Ended).then_some(()))
+    }
+
     /// Waits so much longer for each answer from now on.
     pub(super) fn patience(&mut self, nanos: u64) {
         self.patience = PATIENCE + nanos;

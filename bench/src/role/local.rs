@@ -1,6 +1,6 @@
 //! A whole measurement in one process: its ends are threads.
 
-use super::{Answer, Order, Ready, await_stop, tell};
+use super::{Answer, Order, await_order, tell};
 use crate::contender::{Sender, TOPIC};
 use crate::load::{Credit, Load, Offered, offer};
 use crate::stamp::Stamp;
@@ -59,7 +59,7 @@ impl Local {
             .collect::<Result<_, BenchError>>()?;
         drop(home);
         let mut sender = connect(counters)?;
-        let ready = self.begin();
+        self.begin();
         let offered = offer(&self.load, &[TOPIC], &Credit::unlimited(), &mut sender)?;
         drop(sender);
         tell(&Answer::Offered(offered));
@@ -68,7 +68,7 @@ impl Local {
                 tallies.recv_timeout(PATIENCE).map_err(BenchError::doing("ending the subscribers"))?;
             tell(&Answer::Seen(tally.seen()));
         }
-        self.end(&ready);
+        self.end();
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl Local {
         there_and_back: impl Fn(u64) -> Result<u64, BenchError>,
     ) -> Result<(), BenchError> {
         let mut tally = Tally::new(1, self.load.size, true)?;
-        let ready = self.begin();
+        self.begin();
         let end = clock::now() + self.load.nanos;
         let mut sent = 0;
         loop {
@@ -92,18 +92,17 @@ impl Local {
         }
         tell(&Answer::Offered(Offered { sent, late_p99: 0 }));
         tell(&Answer::Seen(tally.seen()));
-        self.end(&ready);
+        self.end();
         Ok(())
     }
 
-    fn begin(&self) -> Ready {
-        let ready = Ready::tell(Vec::new());
-        while self.orders.recv().is_ok_and(|order| !matches!(order, Order::Go)) {}
-        ready
+    fn begin(&self) {
+        tell(&Answer::Ready(Vec::new()));
+        await_order(&self.orders, Order::is_go);
     }
 
-    fn end(&self, ready: &Ready) {
-        await_stop(&self.orders);
-        ready.end(0);
+    fn end(&self) {
+        await_order(&self.orders, Order::is_stop);
+        tell(&Answer::Ended);
     }
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`routing`] | which backplanes does this component link to, and with which topics? |
 //! | [`subscriptions`] | who wants this message, and must the wish go upstream? |
+//! | [`recent`] | what was found out about this topic the last time? |
 //! | [`trailer`] | was a message lost between its publisher and here? |
 //! | [`link`] | is this link up, since when, and is that news? |
 //! | [`budget`] | how much of anything may there be? |
@@ -15,13 +16,14 @@
 
 pub mod budget;
 pub mod link;
+pub mod recent;
 pub mod routing;
 pub mod subscriptions;
 pub mod trailer;
 
 pub use budget::{Budget, BudgetError};
 pub use link::{LinkLife, LinkState, Transition};
+pub use recent::RecentTopics;
 pub use routing::{Route, RoutingError, RoutingSpec, RoutingSpecBuilder};
-pub use subscriptions::cache::{MatchCache, TopicHash};
 pub use subscriptions::{SubscriptionError, Subscriptions};
 pub use trailer::{GapTracker, Observation, Sequencer, Trailer};

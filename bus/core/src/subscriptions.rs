@@ -9,7 +9,6 @@
 //! a fast hash (1440 with SipHash). The hash wins only where a million random topics have one and the same length; and
 //! a peer that subscribes to 1024 lengths makes it hash each topic 1024 times, while the tree has nothing to attack.
 
-pub(crate) mod cache;
 mod edges;
 mod trie;
 
@@ -77,7 +76,6 @@ pub struct Subscriptions<W> {
     /// Distinct (prefix, subscriber) pairs.
     pairs: usize,
     limit: usize,
-    generation: u64,
 }
 
 /// The subscribers of one prefix in ascending order, side by side so that they can be handed out as they are.
@@ -106,7 +104,6 @@ impl<W: Copy + Ord> Subscriptions<W> {
             len: 0,
             pairs: 0,
             limit,
-            generation: 0,
         }
     }
 
@@ -135,7 +132,6 @@ impl<W: Copy + Ord> Subscriptions<W> {
         let is_new = self.put(node, who, hold);
         self.len += usize::from(is_new);
         self.pairs += 1;
-        self.generation += 1;
         self.union.clear();
         self.union.reserve(2 * self.holders.len());
         Ok(is_new)
@@ -165,7 +161,6 @@ impl<W: Copy + Ord> Subscriptions<W> {
                 None => {}
             }
         }
-        self.generation += 1;
         let vanished = self.drop_pair(node, who);
         self.prefixes.prune(node);
         vanished
@@ -176,7 +171,6 @@ impl<W: Copy + Ord> Subscriptions<W> {
     pub fn remove_all(&mut self, who: W) -> Vec<Box<[u8]>> {
         let mut vanished = Vec::new();
         for node in self.holders.remove(&who).unwrap_or_default() {
-            self.generation += 1;
             if self.drop_pair(node, who) {
                 vanished.push(self.prefixes.prefix(node).into());
                 self.prefixes.prune(node);
@@ -265,16 +259,9 @@ impl<W: Copy + Ord> Subscriptions<W> {
         self.len == 0
     }
 
-    /// Moves whenever somebody may match that did not, or no longer does: what was found out before may then be wrong.
-    /// It never comes back to an earlier value.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
     /// Forgets everything but the limit.
     pub fn clear(&mut self) {
-        *self = Self { generation: self.generation + 1, ..Self::with_limit(self.limit) };
+        *self = Self::with_limit(self.limit);
     }
 
     /// What is noted of the subscription of `who` that ends at this node.

@@ -12,7 +12,7 @@ use crate::io::{Notice, Outlet, Signal, Socket};
 use crate::outgoing::{self, Outgoing};
 use crate::shared::BackplaneShared;
 use mio::{Registry, Token};
-use multiplane_core::{Sequencer, Subscriptions, Trailer};
+use multiplane_core::{RecentTopics, Sequencer, Subscriptions, Trailer};
 use multiplane_ring::queue::Sender;
 use multiplane_ring::stream::StreamReceiver;
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// (publisher, topic) pairs that get sequence numbers; further ones are sent unnumbered.
 const SEQUENCED_TOPICS: usize = 65_536;
+
+/// Topics that are known to be wanted or not: 256 KiB for each link on which so many are published.
+const KNOWN_TOPICS: usize = 4096;
 
 /// What an outbox gathers before it is written.
 const OUTBOX_BATCH: usize = 64 * 1024;
@@ -53,8 +56,8 @@ pub(super) struct Gate {
     pub(super) life: Life,
     /// What somebody on the backplane wants.
     wanted: Subscriptions<u8>,
-    /// Whether the last topic is wanted: topics come in runs.
-    last: (Vec<u8>, Option<bool>),
+    /// Which topics are wanted, of those that were published of late.
+    known: RecentTopics<bool>,
     sequencer: Sequencer,
     complaint: RateLimit,
 }
@@ -88,7 +91,7 @@ impl<S: Stream> PublisherLink<S> {
             wanted: Subscriptions::with_limit(shared.budget.subscriptions),
             shared,
             life,
-            last: (Vec::new(), None),
+            known: RecentTopics::with_slots(KNOWN_TOPICS),
             sequencer: Sequencer::with_limit(SEQUENCED_TOPICS),
             complaint: RateLimit::new(),
         };
@@ -218,7 +221,7 @@ impl<S: Stream> PublisherLink<S> {
     /// Hears what the backplane says about its subscribers; whether it said anything.
     pub(super) fn hear(&mut self, now: Instant) -> bool {
         let (mut changed, mut complete) = (false, false);
-        let Gate { wanted, shared, last, complaint, .. } = &mut self.gate;
+        let Gate { wanted, shared, known, complaint, .. } = &mut self.gate;
         let heard = self.outlet.hear(now, |notice| match notice {
             Notice::Subscribed(topic) => {
                 changed = true;
@@ -237,7 +240,7 @@ impl<S: Stream> PublisherLink<S> {
             Notice::Synchronised => complete = true,
         });
         if changed {
-            last.1 = None;
+            known.forget();
             self.synchronising.iter_mut().for_each(|synchronising| synchronising.hear(now));
         }
         if complete && self.synchronising.is_some() {
@@ -279,7 +282,7 @@ impl<S: Stream> PublisherLink<S> {
         if matches!(self.outlet, Outlet::Native(_)) {
             self.gate.wanted = Subscriptions::with_limit(self.gate.shared.budget.subscriptions);
         }
-        self.gate.last.1 = None;
+        self.gate.known.forget();
         (self.pending, self.blocked) = (true, false);
     }
 
@@ -477,15 +480,11 @@ impl Gate {
 
     #[inline]
     fn is_wanted(&mut self, topic: &[u8]) -> bool {
-        if let (last, Some(wanted)) = &self.last
-            && *last == topic
-        {
+        if let Some(wanted) = self.known.find(topic) {
             return *wanted;
         }
         let wanted = self.wanted.matches(topic);
-        self.last.0.clear();
-        self.last.0.extend_from_slice(topic);
-        self.last.1 = Some(wanted);
+        self.known.add(topic, |known| *known = wanted);
         wanted
     }
 

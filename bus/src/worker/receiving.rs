@@ -3,7 +3,6 @@
 use super::after;
 use super::life::Life;
 use super::log::RateLimit;
-use super::topics::KnownTopics;
 use crate::io::zmtp::{Broken, Stream};
 use crate::io::{Inlet, Received, Signal, Socket};
 use crate::message::{Arena, Message, OwnedMessage};
@@ -11,7 +10,7 @@ use crate::shared::{BackplaneShared, BusShared};
 use crate::subscriber::{InboxSender, Put};
 use mio::{Registry, Token};
 use multiplane_codec::zmtp::frame::is_same_topic;
-use multiplane_core::{GapTracker, Observation, SubscriptionError, Subscriptions};
+use multiplane_core::{GapTracker, Observation, RecentTopics, SubscriptionError, Subscriptions};
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -19,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// (publisher, topic) pairs whose sequence numbers are followed; gaps of further ones are not seen.
 const TRACKED_TOPICS: usize = 65_536;
+
+/// Topics whose receivers are known: half a megabyte and their text for each link that gets as many.
+const KNOWN_TOPICS: usize = 4096;
 
 /// When a link without a deadline is looked at anyway.
 pub(super) const FAR: Duration = Duration::from_secs(3600);
@@ -41,11 +43,19 @@ pub(crate) struct SubscriberLink<S = Socket> {
     /// The engine was asked for more than somebody wants, so even a sole receiver's messages are matched.
     widened: bool,
     last: LastTopic,
-    known: KnownTopics,
+    /// For whom the topics are that came of late.
+    known: RecentTopics<Known>,
     /// A message that some receivers (bits) still have to get when their inboxes have room.
     stash: Option<(OwnedMessage, u64)>,
     gaps: GapTracker,
     complaint: RateLimit,
+}
+
+/// A topic that was found to be text, and who gets it.
+#[derive(Clone, Default)]
+struct Known {
+    topic: String,
+    receivers: u64,
 }
 
 /// For whom the last topic was: topics come in runs.
@@ -84,7 +94,7 @@ impl<S: Stream> SubscriberLink<S> {
             listeners: 0,
             widened: false,
             last: LastTopic::default(),
-            known: KnownTopics::new(),
+            known: RecentTopics::with_slots(KNOWN_TOPICS),
             stash: None,
             gaps: GapTracker::with_limit(TRACKED_TOPICS),
             complaint: RateLimit::new(),
@@ -198,9 +208,9 @@ impl<S: Stream> SubscriberLink<S> {
     fn look_up(&mut self) -> bool {
         let (last, topic) = (&mut self.last, self.inlet.frames().0);
         last.topic.clear();
-        if let Some((text, receivers)) = self.known.find(topic) {
-            last.topic.push_str(text);
-            (last.known, last.receivers) = (true, receivers);
+        if let Some(Known { topic, receivers }) = self.known.find(topic) {
+            last.topic.push_str(topic);
+            (last.known, last.receivers) = (true, *receivers);
             return true;
         }
         let Ok(text) = std::str::from_utf8(topic) else {
@@ -214,7 +224,10 @@ impl<S: Stream> SubscriberLink<S> {
         } else {
             self.topics.for_each_match(topic, |who| last.receivers |= 1 << who);
         }
-        self.known.add(text, last.receivers);
+        self.known.add(topic, |known| {
+            known.topic.clone_from(&last.topic);
+            known.receivers = last.receivers;
+        });
         true
     }
 
@@ -260,7 +273,9 @@ impl<S: Stream> SubscriberLink<S> {
         {
             if !is_same_topic(pair.topic, message.topic().as_bytes()) {
                 match self.known.find(pair.topic) {
-                    Some((topic, receivers)) if receivers == self.last.receivers => message.set_topic(topic),
+                    Some(Known { topic, receivers }) if *receivers == self.last.receivers => {
+                        message.set_topic(topic);
+                    }
                     _ => break,
                 }
             }

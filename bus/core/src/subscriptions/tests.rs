@@ -1,4 +1,3 @@
-use super::cache::MatchCache;
 use super::*;
 use proptest::prelude::*;
 
@@ -83,8 +82,6 @@ proptest! {
     #[test]
     fn the_table_does_what_the_model_does(steps in steps()) {
         let (mut table, mut model) = (Subscriptions::with_limit(1000), Model::default());
-        let mut cache = MatchCache::with_slots(4);
-        let (mut topics, mut answers, mut generation) = (vec![], vec![], table.generation());
         for step in steps {
             match step {
                 Step::Add(prefix, who) => {
@@ -108,10 +105,7 @@ proptest! {
                     let expected = model.wanted_by(&topic);
                     let room = table.union.capacity();
                     prop_assert_eq!(table.matches(&topic), !expected.is_empty());
-                    prop_assert_eq!(cache.lookup(&mut table, &topic), &*expected);
-                    prop_assert_eq!(cache.lookup(&mut table, &topic), &*expected);
                     prop_assert_eq!(wanted_by(&mut table, &topic), expected);
-                    topics.push(topic);
                     prop_assert_eq!(table.union.capacity(), room, "matching allocated");
                 }
             }
@@ -130,12 +124,6 @@ proptest! {
             // A node ends a prefix, or has two children, or is a piece of what was too long for one node; or is the root.
             let text: usize = model.prefixes().iter().map(Vec::len).sum();
             prop_assert!(table.prefixes.nodes() <= 1 + 3 * table.len() + text / 15, "{} nodes", table.prefixes.nodes());
-            let now = topics.iter().map(|topic| model.wanted_by(topic)).collect::<Vec<_>>();
-            if now[..answers.len()] != answers {
-                prop_assert!(table.generation() > generation, "an answer has changed unnoticed");
-            }
-            prop_assert!(table.generation() >= generation);
-            (answers, generation) = (now, table.generation());
             for who in 0..4 {
                 prop_assert_eq!(table.held_by(who), pairs.iter().filter(|(_, other)| *other == who).count());
                 for prefix in model.prefixes() {
@@ -207,19 +195,6 @@ fn a_million_prefixes_fit_and_leave() {
 }
 
 #[test]
-fn repeats_do_not_move_the_generation() {
-    let mut table = Subscriptions::with_limit(9);
-    assert_eq!(table.add(b"a", 1), Ok(true));
-    let before = table.generation();
-    assert_eq!(table.add(b"a", 1), Ok(false));
-    assert!(!table.remove(b"a", 1) && !table.remove(b"a", 2) && !table.remove(b"b", 1));
-    assert_eq!(table.generation(), before);
-    assert!(table.remove_all(2).is_empty());
-    assert_eq!(table.generation(), before);
-    assert!(table.remove(b"a", 1) && table.generation() > before);
-}
-
-#[test]
 fn ten_million_adds_end_at_the_limit() {
     let mut table = Subscriptions::with_limit(10_000);
     for i in 0..10_000_000u32 {
@@ -276,10 +251,7 @@ fn one_topic_has_many_subscribers() {
     }
     assert_eq!(table.lookup(b"all of it"), (0..10_000).collect::<Vec<_>>());
     assert_eq!(table.lookup(b"else").len(), 5000);
-    let mut cache = MatchCache::with_slots(1);
-    for _ in 0..2 {
-        assert_eq!(cache.lookup(&mut table, b"all").len(), 10_000, "too many to be kept");
-    }
+    assert_eq!(table.lookup(b"all").len(), 10_000);
     let vanished: Vec<_> = (0..9_999).flat_map(|who| table.remove_all(who)).collect();
     assert_eq!(sorted(vanished), [b""], "with 9998");
     assert_eq!(table.lookup(b"all"), [9_999]);
