@@ -23,7 +23,8 @@ use std::thread;
 use std::time::Duration;
 
 /// Between two probes while the way is being opened.
-const PROBE_EVERY: Duration = Duration::from_millis(5);
+const PROBE_AFTER: Duration = Duration::from_millis(5);
+const PROBE_AT_LATEST: Duration = Duration::from_millis(320);
 
 /// Between two looks whether everything has arrived.
 const WATCH_EVERY: Duration = Duration::from_millis(2);
@@ -276,17 +277,18 @@ impl Publishing {
     /// Runs it. `ports`: where the end listens, if it does.
     pub(crate) fn run(self, ports: Vec<u16>, mut sender: impl Sender) -> Result<(), BenchError> {
         tell(&Answer::Ready(ports));
-        let mut probe = vec![0; self.load.size];
+        let (mut probe, mut pause) = (vec![0; self.load.size], PROBE_AFTER);
         loop {
             for (nth, topic) in self.topics.iter().enumerate() {
                 Stamp::probe(self.load.publisher, nth).write(&mut probe);
                 sender.send(topic, &probe)?;
             }
             sender.flush()?;
-            match self.orders.recv_timeout(PROBE_EVERY) {
+            match self.orders.recv_timeout(pause) {
                 Ok(Order::Go) => break,
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                // Seldom at last, so that what is slow has not a queue of them when it is to begin.
+                Ok(_) | Err(RecvTimeoutError::Timeout) => pause = PROBE_AT_LATEST.min(2 * pause),
             }
         }
         let offered = offer(&self.load, &self.topics, &self.credit, &mut sender)?;
