@@ -332,6 +332,9 @@ impl Client {
                 let answers = answer.reason_codes().into_iter();
                 self.subscribed(answers.map(|code| (code.is_success(), code.to_string())).collect());
             }
+            // Nobody asked for it, and the library, which takes any number for such a message, panics over a repeated 0.
+            Packet::V3_1_1Publish(message) if message.qos() == Qos::ExactlyOnce => self.unasked(),
+            Packet::V5_0Publish(message) if message.qos() == Qos::ExactlyOnce => self.unasked(),
             Packet::V3_1_1Publish(message) => {
                 let (topic, body) = (message.topic_name().to_owned(), message.payload().as_slice().to_vec());
                 self.news.push(News::Received(Received { topic, body, id: message.packet_id() }));
@@ -348,6 +351,10 @@ impl Client {
             }
             _ => {}
         }
+    }
+
+    fn unasked(&mut self) {
+        self.news.push(News::Over("the broker sends with quality 2, which was not asked for".to_owned()));
     }
 
     fn acknowledged(&mut self, id: u16) {
@@ -450,6 +457,19 @@ mod tests {
         assert_eq!(client.take_out(), b"");
         client.acknowledge(7, now);
         assert_eq!(client.take_out(), b"\x40\x02\x00\x07");
+    }
+
+    #[test]
+    fn a_message_of_quality_2_ends_the_connection_for_nobody_asked_for_it() {
+        for (version, message) in [
+            (Version::V3, &b"\x34\x0a\x00\x05net/x\x00\x00!"[..]),
+            (Version::V5, b"\x34\x0b\x00\x05net/x\x00\x00\x00!"),
+        ] {
+            let (mut client, now) = let_in(version);
+            client.feed(&[message, message].concat(), now);
+            let news = client.take_news();
+            assert!(matches!(&news[..], [News::Over(why)] if why.contains("quality 2")), "{news:?}");
+        }
     }
 
     #[test]
