@@ -1,6 +1,7 @@
 //! CURVE with libzmq on the other side, in both roles, and by the command line.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
+use multiplane_bus::codec::zmtp::greeting;
 use multiplane_bus::curve::{AllowList, KeyPair, PublicKey, generate, read_public_key, write_keys};
 use multiplane_bus::{Backplane, Bus, Engine, OnSlow, Route, Subscriber};
 use multiplane_tests::clock::{DEADLINE, eventually};
@@ -360,4 +361,32 @@ fn the_command_line_makes_keys_and_uses_them() {
     backplane.line("why", |line| line.contains("security mechanism NULL, and here it is CURVE"));
     backplane.interrupt();
     backplane.line("the count", |line| line.contains("connections refused"));
+}
+
+/// ZMTP has one mechanism for a connection: a password would be instead of a key.
+#[test]
+fn who_comes_with_a_password_is_refused_and_the_log_says_why() {
+    let folder = TempDir::new().unwrap();
+    let (_, server) = keys(&folder, "server.key");
+    let (friend, _) = keys(&folder, "friend.key");
+    let list = folder.path().join("allow.toml").to_str().unwrap().to_owned();
+    let friend = friend.public().to_string();
+    prints(folder.path(), &["keys", "allow", &list, &friend, "--name", "a", "--publish", ""]);
+    let sealed = ["--curve-key", &server, "--allow", &list];
+    for (mechanism, flags) in [("NULL", &[][..]), ("CURVE", &sealed)] {
+        for port in ["Subscriber Port = ", "Publisher  Port = "] {
+            let arguments = [&["backplane", "-p", "0", "-s", "0"][..], flags].concat();
+            let mut backplane = Process::start("backplane", &mut command(&arguments));
+            let port: u16 = backplane.after(port).trim().parse().unwrap();
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            stream.write_all(&greeting("PLAIN", 1, false)).unwrap();
+            let mut answer = Vec::new();
+            // A reset will do as well.
+            let _ = stream.read_to_end(&mut answer);
+            assert!(answer.len() <= 64, "not a word but the greeting: {answer:?}");
+            let why = format!("security mechanism PLAIN, and here it is {mechanism}");
+            backplane.line("why", |line| line.contains(&why));
+        }
+    }
 }

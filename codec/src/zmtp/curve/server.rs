@@ -141,3 +141,30 @@ impl fmt::Debug for Welcomed {
         f.debug_struct("Welcomed").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zmtp::curve::client;
+
+    /// A client of ours always counts from 1, so this one says of its HELLO that it was the `number`th.
+    #[test]
+    fn an_initiate_is_numbered_above_its_hello() {
+        let [ours, theirs] = [1, 2].map(|seed| fresh_pair(&[seed; 32]));
+        let client_random = std::array::from_fn(|n| n as u8);
+        let random = std::array::from_fn(|n| 100 + n as u8);
+        for (number, refused) in [(1, false), (2, true), (u64::MAX, true)] {
+            let (greeted, mut body) = client::start(&theirs, ours.public(), &client_random).unwrap();
+            let fresh = fresh_pair(client_random[..32].try_into().unwrap());
+            body.truncate(6 + 2 + 72 + 32);
+            body.extend_from_slice(&u64::to_be_bytes(number));
+            let sealed = Sealed::between(fresh.secret(), ours.public()).unwrap();
+            sealed.seal(&short(b"CurveZMQHELLO---", number), &[&[0; 64]], &mut body);
+            let (welcomed, welcome) = hello(&ours, &body, &random).unwrap();
+            let (_, initiate) = greeted.welcome(&welcome, b"").unwrap();
+            let outcome = welcomed.initiate(&ours, &initiate).map(|_| ());
+            let replayed = Err(CurveError::Replayed { command: "INITIATE" });
+            assert_eq!(outcome, if refused { replayed } else { Ok(()) }, "{number}");
+        }
+    }
+}

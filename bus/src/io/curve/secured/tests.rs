@@ -205,3 +205,61 @@ fn what_came_before_a_forgery_is_not_lost() {
     assert_eq!(denied.to_string(), "a MESSAGE that is forged, damaged or repeated");
     assert!(crate::io::curve::denial(&denied).is_some());
 }
+
+/// What a server says to a client that says this, first and then.
+fn answer_to(said: &[&[u8]]) -> io::Result<bool> {
+    let (near, far) = UnixStream::pair().unwrap();
+    let role = Role::Server { ours: keys(2), gate: Box::new(Door(*keys(1).public())) };
+    let tunnel = Tunnel::new(role, SocketType::Sub, 1 << 20);
+    let mut server = End::new(Secured::new(Socket::unix(near), tunnel), SocketType::Sub);
+    for said in said {
+        (&far).write_all(said).unwrap();
+        server.turn(100, 100)?;
+    }
+    server.turn(100, 100)
+}
+
+#[test]
+fn nothing_but_the_handshake_comes_before_its_end() {
+    let greeting = multiplane_codec::zmtp::greeting("CURVE", 1, false);
+    let why = |said: &[u8]| answer_to(&[&greeting, said]).unwrap_err().to_string();
+    // Refused on its header: no byte of it has to come.
+    let mut long = Vec::new();
+    frame::write_header(&mut long, frame::COMMAND, 4097);
+    assert!(why(&long).contains("4096"), "{}", why(&long));
+    assert!(answer_to(&[&greeting, b"\x06\0\0\0\0\0\0\x10\0"]).is_ok(), "4096 bytes may still come");
+    assert_eq!(why(b"\0\x03abc"), "a message before the handshake is done");
+    for skipped in ["INITIATE", "READY", "MESSAGE", "WELCOME"] {
+        let mut command = Vec::new();
+        let body = [&[skipped.len() as u8], skipped.as_bytes(), &[0; 200]].concat();
+        frame::write(&mut command, frame::COMMAND, &body);
+        assert_eq!(why(&command), "not the HELLO of CURVE that comes next");
+    }
+}
+
+#[test]
+fn the_handshake_is_not_said_twice() {
+    use multiplane_codec::zmtp::curve::client;
+    let (near, far) = UnixStream::pair().unwrap();
+    let role = Role::Server { ours: keys(2), gate: Box::new(Door(*keys(1).public())) };
+    let tunnel = Tunnel::new(role, SocketType::Sub, 1 << 20);
+    let mut server = End::new(Secured::new(Socket::unix(near), tunnel), SocketType::Sub);
+    let (greeted, hello) = client::start(&keys(1), keys(2).public(), &[3; 48]).unwrap();
+    let mut said = multiplane_codec::zmtp::greeting("CURVE", 1, false).to_vec();
+    frame::write(&mut said, frame::COMMAND, &hello);
+    (&far).write_all(&said).unwrap();
+    server.turn(100, 100).unwrap();
+    let mut welcome = [0; 64 + 2 + 168];
+    (&far).read_exact(&mut welcome).unwrap();
+    let (_, initiate) = greeted.welcome(&welcome[66..], b"\x0bSocket-Type\0\0\0\x03PUB").unwrap();
+    let mut said = Vec::new();
+    frame::write(&mut said, frame::COMMAND, &initiate);
+    (&far).write_all(&said).unwrap();
+    while server.handshake.peer().is_none() {
+        server.turn(4096, 4096).unwrap();
+    }
+    // Whoever has its cookie says it again: there it is worth nothing any more.
+    (&far).write_all(&said).unwrap();
+    let denied = server.turn(4096, 4096).unwrap_err().to_string();
+    assert_eq!(denied, "not the MESSAGE of CURVE that comes next");
+}
