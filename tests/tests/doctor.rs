@@ -1,14 +1,19 @@
 //! `multiplane doctor` before ports of every kind: each finding with its cure, and the exit code that scripts see.
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
+use multiplane_bus::Backplane;
+use multiplane_bus::codec::zmtp::greeting;
+use multiplane_bus::curve::{AllowList, generate, write_keys};
 use multiplane_tests::hub::{Around, Hub, Kind};
 use multiplane_tests::place::free_port;
 use multiplane_tests::programs::multiplane;
 use serde_json::Value;
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::thread;
+use tempfile::TempDir;
 
 /// Exit code and findings.
 fn doctor(arguments: &[&str]) -> (i32, Vec<Value>) {
@@ -159,4 +164,91 @@ fn lines_are_for_people() {
         "{text}"
     );
     assert!(text.lines().last().unwrap().starts_with("2 wrong, "), "{text}");
+}
+
+#[test]
+#[ignore = "needs the multiplane binary: tests/run"]
+fn a_sealed_backplane_shows_itself_to_who_has_a_key() {
+    let folder = TempDir::new().unwrap();
+    let keys = |name: &str| {
+        let (path, keys) = (folder.path().join(name), generate().unwrap());
+        write_keys(&path, &keys).unwrap();
+        (keys, path.to_str().unwrap().to_owned())
+    };
+    let [
+        (server, server_file),
+        (other, _),
+        (friend, friend_file),
+        (reader, reader_file),
+        (stranger, stranger_file),
+    ] = ["server", "other", "friend", "reader", "stranger"].map(keys);
+    let allow = AllowList::new().allow("friend", *friend.public(), [""], [""]).allow(
+        "reader",
+        *reader.public(),
+        [],
+        ["t"],
+    );
+    let builder = Backplane::builder("BP1").publisher_port(0).subscriber_port(0);
+    let sealed = builder.clone().curve(server.clone(), allow).start().unwrap();
+    let open = builder.start().unwrap();
+    let visit = |backplane: &Backplane, keys: &[&str]| {
+        let (s, p) = (backplane.subscriber_port().to_string(), backplane.publisher_port().to_string());
+        let (code, findings) = doctor(&[&["-s", &s, "-p", &p][..], keys].concat());
+        let one = |port: &str| {
+            let found = of(&findings, port);
+            (found[0].0.to_owned(), found[0].1.to_owned())
+        };
+        for keys in [&server, &friend, &reader, &stranger] {
+            assert!(!format!("{findings:?}").contains(keys.secret().reveal().as_str()));
+        }
+        (code, one(&s), one(&p))
+    };
+    let with = |ours: &str, server: &str| ["--curve-key", ours, "--server-key", server].map(str::to_owned);
+    let look =
+        |backplane: &Backplane, keys: [String; 4]| visit(backplane, &keys.each_ref().map(String::as_str));
+    let wrong = |found: &(String, String), what: &str| found.0 == "wrong" && found.1.contains(what);
+
+    let (code, near, far) = look(&sealed, with(&friend_file, &server_file));
+    assert_eq!((code, near.0.as_str(), far.0.as_str()), (0, "ok", "ok"));
+    for (found, kind) in [(near, "XPUB"), (far, "XSUB")] {
+        assert!(found.1.starts_with(kind) && found.1.contains("answers in"), "{found:?}");
+        assert!(found.1.ends_with("under CURVE"), "{found:?}");
+    }
+
+    let (code, near, far) = look(&sealed, with(&reader_file, &server_file));
+    assert!(code == 1 && near.0 == "ok" && wrong(&far, "does not let our key in"), "{near:?} {far:?}");
+    let (code, near, far) = look(&sealed, with(&stranger_file, &server_file));
+    assert!(code == 1 && [near, far].iter().all(|found| wrong(found, "does not let our key in")));
+    let (code, near, far) = look(&sealed, with(&friend_file, &other.public().to_string()));
+    assert!(code == 1 && [near, far].iter().all(|found| wrong(found, "has another key")));
+    let (code, near, far) = look(&open, with(&friend_file, &server_file));
+    assert!(code == 1 && [near, far].iter().all(|found| wrong(found, "without security")));
+    let (code, near, _) = visit(&sealed, &[]);
+    assert!(code == 0 && near.1.contains("with --curve-key and --server-key more can be seen"), "{near:?}");
+
+    // A key file that others may read is none.
+    std::fs::set_permissions(&friend_file, PermissionsExt::from_mode(0o644)).unwrap();
+    let ports = [sealed.subscriber_port(), sealed.publisher_port()].map(|port| port.to_string());
+    let misuse =
+        ["-s", &ports[0], "-p", &ports[1], "--curve-key", &friend_file, "--server-key", &server_file];
+    assert_eq!(doctor(&misuse), (2, Vec::new()));
+}
+
+#[test]
+#[ignore = "needs the multiplane binary: tests/run"]
+fn the_engines_say_what_they_are_and_who_wants_a_password_is_no_backplane() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let answering = thread::spawn(move || {
+        for _ in 0..2 {
+            listener.accept().unwrap().0.write_all(&greeting("PLAIN", 1, true)).unwrap();
+        }
+    });
+    let (code, findings) = doctor(&["-s", &port, "-p", &port]);
+    answering.join().unwrap();
+    assert_eq!(code, 1);
+    assert!(of(&findings, &port).iter().all(|found| found.0 == "wrong" && found.1.contains("PLAIN")));
+    assert!(of(&findings, "native engine")[0].1.contains("ZMTP 3.1 and 3.0, NULL and CURVE"));
+    let libzmq = of(&findings, "libzmq engine")[0].1;
+    assert!(libzmq.starts_with("libzmq 4.") && libzmq.contains("curve"), "{libzmq}");
 }

@@ -59,6 +59,17 @@ pub enum Engine {
     Libzmq,
 }
 
+impl Engine {
+    /// What it is and can do, for people.
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self {
+            Engine::Native => "ZMTP 3.1 and 3.0, NULL and CURVE".to_owned(),
+            Engine::Libzmq => crate::io::zmq::describe(),
+        }
+    }
+}
+
 /// A backplane: components publish into its publisher port and receive from its subscriber port. Runs on a thread of
 /// its own until it is closed or dropped.
 ///

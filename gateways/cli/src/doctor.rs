@@ -4,10 +4,10 @@ mod findings;
 mod probe;
 
 use crate::failure::Failure;
-use crate::links::Links;
+use crate::links::{Keys, Links};
 use crate::render::printable;
 use findings::{Finding, Level, finding};
-use multiplane_bus::{Budget, Route, RoutingSpec};
+use multiplane_bus::{Budget, Engine, Route, RoutingSpec};
 use probe::Side;
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
@@ -26,6 +26,7 @@ use std::time::SystemTime;
 Examples:
   multiplane doctor                          the backplane on this machine
   multiplane doctor --routing spec.csv       all backplanes of a file
+  multiplane doctor --curve-key a.key --server-key backplane.key
   multiplane doctor --json | jq '.findings[] | select(.level != \"ok\")'")]
 pub(crate) struct Args {
     /// Print JSON instead of lines
@@ -38,7 +39,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let spec = args.links.both()?;
-    let findings = examine(&spec, args.links.file());
+    let keys = args.links.keys()?;
+    let findings = examine(&spec, args.links.file(), keys.as_ref());
     let worst = findings::worst(&findings);
     if args.json {
         print_json(&findings, worst)?
@@ -49,13 +51,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Everything, what concerns all backplanes first.
-fn examine(spec: &RoutingSpec, file: Option<&Path>) -> Vec<Finding> {
-    let version = concat!(
-        "multiplane ",
-        env!("CARGO_PKG_VERSION"),
-        ", native engine, ZMTP 3.1 and 3.0, NULL and CURVE"
-    );
-    let mut all = vec![finding(Level::Fine, "engine", version, "")];
+fn examine(spec: &RoutingSpec, file: Option<&Path>, keys: Option<&Keys>) -> Vec<Finding> {
+    let native = format!("multiplane {}, {}", env!("CARGO_PKG_VERSION"), Engine::Native.describe());
+    let mut all = vec![
+        finding(Level::Fine, "native engine", native, ""),
+        finding(Level::Fine, "libzmq engine", Engine::Libzmq.describe(), ""),
+    ];
     if let Some(file) = file {
         all.extend(routing(file));
     }
@@ -75,7 +76,7 @@ fn examine(spec: &RoutingSpec, file: Option<&Path>) -> Vec<Finding> {
     std::thread::scope(|scope| {
         let visits: Vec<_> = visits
             .into_iter()
-            .map(|(route, (side, port))| scope.spawn(move || examine_port(route, side, port)))
+            .map(|(route, (side, port))| scope.spawn(move || examine_port(route, side, port, keys)))
             .collect();
         // A visit that panicked has said so; the others count.
         all.extend(visits.into_iter().filter_map(|visit| visit.join().ok()).flatten());
@@ -88,10 +89,10 @@ fn ports(route: &Route) -> impl Iterator<Item = (Side, u16)> {
     subscriber.into_iter().chain(route.publisher_port.map(|port| (Side::Publisher, port)))
 }
 
-fn examine_port(route: &Route, side: Side, port: u16) -> Vec<Finding> {
-    let visit = probe::visit(&route.host, port, side);
+fn examine_port(route: &Route, side: Side, port: u16, keys: Option<&Keys>) -> Vec<Finding> {
+    let visit = probe::visit(&route.host, port, side, keys);
     let mut found = vec![findings::port(&route.name, &route.host, port, side, &visit)];
-    if matches!(visit, probe::Visit::Peer { .. }) && is_open_to_all(port) {
+    if matches!(visit, probe::Visit::Peer { sealed: false, .. }) && is_open_to_all(port) {
         found.push(findings::exposed(port));
     }
     found

@@ -2,7 +2,8 @@
 
 use crate::failure::Failure;
 use crate::keys::public_key;
-use multiplane_bus::{Builder, Bus, Route, RoutingSpec, curve};
+use multiplane_bus::curve::{self, KeyPair, PublicKey};
+use multiplane_bus::{Builder, Bus, Route, RoutingSpec};
 use std::path::{Path, PathBuf};
 
 const HOST: &str = "127.0.0.1";
@@ -62,14 +63,25 @@ struct Security {
     server_key: Option<String>,
 }
 
+/// Our keys, and that of the backplanes.
+pub(crate) type Keys = (KeyPair, PublicKey);
+
 impl Links {
     /// A component whose links are as secure as was asked for; its routing specification is still to be given.
     pub(crate) fn component(&self, name: &str) -> Result<Builder, Failure> {
         let builder = Bus::builder(name);
+        Ok(match self.keys()? {
+            Some((ours, server)) => builder.curve(ours, server),
+            None => builder,
+        })
+    }
+
+    /// What seals the links, if they are to be.
+    pub(crate) fn keys(&self) -> Result<Option<Keys>, Failure> {
         let Security { curve_key: Some(keys), server_key: Some(server) } = &self.security else {
-            return Ok(builder);
+            return Ok(None);
         };
-        Ok(builder.curve(curve::read_keys(keys)?, public_key(server)?))
+        Ok(Some((curve::read_keys(keys)?, public_key(server)?)))
     }
 
     /// The links to receive `topics` from all backplanes that have a subscriber port.

@@ -35,6 +35,18 @@ impl Context {
     }
 }
 
+/// The version that we are built with, and what it has of what can be left out.
+pub(crate) fn describe() -> String {
+    let (major, minor, patch) = zmq::version();
+    let (has, lacks): (Vec<&str>, Vec<&str>) =
+        ["ipc", "curve", "gssapi", "draft"].into_iter().partition(|what| zmq::has(what) == Some(true));
+    format!("libzmq {major}.{minor}.{patch}, with {}, without {}", named(&has), named(&lacks))
+}
+
+fn named(capabilities: &[&str]) -> String {
+    if capabilities.is_empty() { "anything special".to_owned() } else { capabilities.join(", ") }
+}
+
 /// Why libzmq refused something, in its own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("libzmq: {}", .0.message())]

@@ -83,13 +83,35 @@ pub(super) fn port(backplane: &str, host: &str, port: u16, side: Side, visit: &V
             format!("no backplane: {what}"),
             format!("correct the port; `ss -ltnp 'sport = :{port}'` shows whose it is"),
         ),
-        Visit::Secured { mechanism } => finding(
+        Visit::Secured => finding(
             Level::Fine,
             place,
-            format!("speaks ZMTP under {mechanism}; without a key no more can be seen"),
+            "speaks ZMTP under CURVE; with --curve-key and --server-key more can be seen",
             "",
         ),
-        Visit::Peer { minor, socket_type, round_trip } => peer(place, side, *minor, socket_type, *round_trip),
+        Visit::Unsecured => finding(
+            Level::Wrong,
+            place,
+            "speaks ZMTP without security: links with a key do not come in",
+            "start it with --curve-key and --allow, or link without a key",
+        ),
+        Visit::NotItself => finding(
+            Level::Wrong,
+            place,
+            "has another key than --server-key says",
+            "see whether it is the right backplane; `multiplane keys show` prints the key of its file",
+        ),
+        Visit::NotLetIn => finding(
+            Level::Wrong,
+            place,
+            "does not let our key in, or not by this port",
+            "let it in there: multiplane keys allow, with --publish or --subscribe, and start that backplane again",
+        ),
+        Visit::Peer { minor, socket_type, round_trip, sealed } => {
+            let mut found = peer(place, side, *minor, socket_type, *round_trip);
+            found.what += if *sealed { ", under CURVE" } else { "" };
+            found
+        }
     }
 }
 
@@ -208,7 +230,7 @@ mod tests {
     }
 
     fn a(socket_type: &str, minor: u8, round_trip: Option<Duration>) -> Visit {
-        Visit::Peer { minor, socket_type: socket_type.to_owned(), round_trip }
+        Visit::Peer { minor, socket_type: socket_type.to_owned(), round_trip, sealed: false }
     }
 
     #[test]
@@ -220,13 +242,16 @@ mod tests {
         assert_eq!(at(Side::Publisher, a("SUB", 0, None)).level, Level::Warning);
         let swapped = at(Side::Publisher, a("XPUB", 1, quick));
         assert_eq!((swapped.level, &swapped.cure[..]), (Level::Wrong, "swap subscriber and publisher port"));
-        assert_eq!(at(Side::Publisher, Visit::Secured { mechanism: "CURVE".to_owned() }).level, Level::Fine);
+        assert_eq!(at(Side::Publisher, Visit::Secured).level, Level::Fine);
         let bad = [
             Visit::NoAddress(String::new()),
             Visit::Refused,
             Visit::Unreachable(String::new()),
             Visit::Silent,
             Visit::Foreign(String::new()),
+            Visit::Unsecured,
+            Visit::NotItself,
+            Visit::NotLetIn,
         ];
         for visit in bad {
             let found = at(Side::Subscriber, visit);
