@@ -297,7 +297,11 @@ impl Builder {
                 .as_ref()
                 .map(|curve| (curve.keys.clone(), *curve.others.get(&route.name).unwrap_or(&curve.server)));
             let way = (context, self.unix_shortcut, curve);
-            backplanes.push(open_backplane((id, route, hosted), share, way, budget, events)?);
+            // What a backplane of ours would not take is refused where it is published.
+            let most = hosted.as_ref().map_or(usize::MAX, Hosted::message_bytes);
+            let message_bytes = budget.message_bytes.min(most);
+            let budget = Arc::new(Budget { message_bytes, ..Budget::clone(budget) });
+            backplanes.push(open_backplane((id, route, hosted), share, way, &budget, events)?);
         }
         let shared = Arc::new(BusShared {
             name: self.name.clone(),

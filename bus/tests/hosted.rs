@@ -3,7 +3,7 @@
 
 mod common;
 use common::*;
-use multiplane_bus::{Backplane, BackplaneBuilder, Bus, OnSlow, PublishError, StartError};
+use multiplane_bus::{Backplane, BackplaneBuilder, Budget, Bus, OnSlow, PublishError, StartError};
 use std::time::Duration;
 
 fn camera() -> BackplaneBuilder {
@@ -131,4 +131,22 @@ fn what_cannot_be_hosted_is_said() {
         error.to_string(),
         "no backplane to link to: give the builder a routing specification with `.routing(..)`, or `.host(..)` one"
     );
+}
+
+/// The backplane has bounds of its own, and what is over them ends nothing.
+#[test]
+fn what_is_too_large_for_the_hosted_backplane_is_refused_and_the_next_one_passes() {
+    let budget = Budget { message_bytes: 4096, topic_bytes: 1024, ..Budget::default() };
+    let hosted = Backplane::builder("BP1").publisher_port(0).subscriber_port(0).budget(budget);
+    let host = host(hosted);
+    let subscriber = host.subscriber_of("BP1", ["x"]).unwrap();
+    let publisher = host.publisher("BP1").unwrap();
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    publisher.publish("x", &1).unwrap();
+    let refused = publisher.publish_raw("x", &[0; 5000]);
+    assert!(matches!(refused, Err(PublishError::TooLarge { limit: 4096, .. })), "{refused:?}");
+    publisher.publish("x", &2).unwrap();
+    for n in 1..=2 {
+        assert_eq!(subscriber.recv_timeout(LONG).unwrap().decode::<u32>().unwrap(), n);
+    }
 }

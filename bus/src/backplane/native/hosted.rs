@@ -21,6 +21,11 @@ impl Hosted {
         Self { native, events: Events::with_capacity(1024), woken: true, introduced: false }
     }
 
+    /// Bytes that a message may have here.
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.native.forwarder.budget.message_bytes
+    }
+
     /// Behind it stand all its connections.
     pub(crate) fn fd(&self) -> RawFd {
         self.native.poll.as_raw_fd()
