@@ -307,7 +307,7 @@ impl Worker {
         if took > self.bus.budget.tick / 4 {
             self.batch = (self.batch / 4).max(1);
         } else if took < self.bus.budget.tick / 16 {
-            self.batch = (self.batch * 2).min(self.bus.budget.drain_batch);
+            self.batch = self.batch.saturating_mul(2).min(self.bus.budget.drain_batch);
         }
     }
 

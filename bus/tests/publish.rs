@@ -338,3 +338,20 @@ fn the_books_close_at_any_moment() {
         });
     });
 }
+
+/// Whoever wants no bound says so with the largest number.
+#[test]
+fn a_budget_without_bounds_overflows_nowhere() {
+    let all = usize::MAX;
+    let budget = Budget { drain_batch: all, high_water_mark: all, ..Budget::default() };
+    let backplane = blocking_backplane("BP1");
+    let bus = builder("boundless", [backplane.route().topics(["x"])]).budget(budget).start().unwrap();
+    let (publisher, subscriber) = (bus.publisher("BP1").unwrap(), bus.subscriber().unwrap());
+    publisher.wait_for_subscriber("x", LONG).unwrap();
+    // One at a time: each short turn doubles what the next one may take.
+    for n in 0..200_u32 {
+        publisher.publish("x", &n).unwrap();
+        assert_eq!(subscriber.recv_timeout(LONG).unwrap().decode::<u32>().unwrap(), n);
+    }
+    assert_eq!(bus.close(LONG).unsent, []);
+}

@@ -409,7 +409,7 @@ impl<S: Stream> SubscriberLink<S> {
     /// The end of the link: what has arrived and nobody takes any more is counted.
     pub(super) fn close(mut self, now: Instant) {
         let mut undelivered = self.stash.take().map_or(0, |(_, receivers)| u64::from(receivers.count_ones()));
-        for _ in 0..2 * self.shared.budget.high_water_mark {
+        for _ in 0..self.shared.budget.high_water_mark.saturating_mul(2) {
             match self.receive(now) {
                 Arrival::For(receivers) => undelivered += u64::from(receivers.count_ones()),
                 Arrival::Nobody => {}
