@@ -22,8 +22,10 @@ const OUTGOING: Bounds = Bounds { bytes: usize::MAX };
 const ANSWERS: usize = 256 * 1024;
 /// Messages taken from one client in one turn: the others wait meanwhile.
 const BATCH: usize = 256;
-/// Bytes read at once, and of a message before the session begins.
+/// Bytes read at once: of a head, of frames.
 const READ: usize = 8 * 1024;
+const FRAMES: usize = 32 * 1024;
+/// Bytes of a message before the session begins.
 const FIRST: usize = 64 * 1024;
 /// How long a client may take to end its side.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -189,7 +191,7 @@ impl Connection {
                 let most =
                     if desk.config.echo { desk.config.message } else { FIRST.min(desk.config.message) };
                 let config = WebSocketConfig::default()
-                    .read_buffer_size(READ)
+                    .read_buffer_size(FRAMES)
                     .write_buffer_size(0)
                     .max_message_size(Some(most))
                     .max_frame_size(Some(most));

@@ -225,22 +225,20 @@ impl Desk {
         outgoing: &mut Outgoing,
         now: Instant,
     ) -> Result<Option<Held>, Close> {
-        let message = match (translate::body_of(form, body, buffer), &session.kind) {
-            (Ok(message), _) => message,
-            (Err(error), Kind::Banyan { .. }) => return Err((CloseCode::Invalid, error)),
-            (Err(error), Kind::Enveloped { .. }) => {
+        if let Kind::Banyan { to, .. } = &session.kind {
+            let packed =
+                translate::packed(form, body, buffer).map_err(|error| (CloseCode::Invalid, error))?;
+            let to_all = 0..self.backplanes.len();
+            let publication = Publication { topic: to, payload: packed, to: to_all, tag: None };
+            return Ok(self.publish(publication, session.form, outgoing, now));
+        }
+        Ok(match translate::body_of(form, body, buffer) {
+            Ok(message) => self.obey(key, session, &message, form, outgoing, now),
+            Err(error) => {
                 self.stats.unreadable += 1;
                 answer(session.form, translate::error(&error, None), outgoing);
-                return Ok(None);
+                None
             }
-        };
-        Ok(match &session.kind {
-            Kind::Banyan { to, .. } => {
-                let to_all = 0..self.backplanes.len();
-                let publication = Publication { topic: to, payload: message.bytes(), to: to_all, tag: None };
-                self.publish(publication, session.form, outgoing, now)
-            }
-            Kind::Enveloped { .. } => self.obey(key, session, &message, form, outgoing, now),
         })
     }
 

@@ -3,7 +3,7 @@
 mod incoming;
 mod outgoing;
 
-pub(crate) use incoming::{First, Request, body_of, first, parse, payload_of, reports_of};
+pub(crate) use incoming::{First, Request, body_of, first, packed, parse, payload_of, reports_of};
 pub(crate) use outgoing::{Copies, Reply, dropped, error, ok, raw, welcome};
 
 use bytes::Bytes;

@@ -6,15 +6,23 @@ use crate::msgpack::limits::Limits;
 use memchr::memchr2;
 
 pub(super) enum Event<'a> {
-    Open {
-        map: bool,
-    },
-    Close,
+    Open,
+    Close(Container),
     Nil,
     Bool(bool),
     /// A string, a key or a value, with its quotes.
     Text(&'a [u8]),
     Number(&'a [u8]),
+}
+
+/// An array or a map that is open.
+#[derive(Clone, Copy)]
+pub(super) struct Container {
+    pub(super) map: bool,
+    /// Where the caller has put its head.
+    pub(super) head: usize,
+    /// Values directly inside so far, keys included.
+    pub(super) values: usize,
 }
 
 /// What may come next.
@@ -32,8 +40,7 @@ pub(super) struct Scanner<'a> {
     json: &'a [u8],
     at: usize,
     expect: Expect,
-    /// Open containers: is it a map?
-    open: Vec<bool>,
+    open: Vec<Container>,
     items: usize,
     limits: Limits,
 }
@@ -46,8 +53,9 @@ impl<'a> Scanner<'a> {
         Ok(Scanner { json, at: 0, expect: Expect::Value, open: Vec::new(), items: 0, limits: *limits })
     }
 
-    /// The next event and where it starts; `None` after one complete value and nothing else.
-    pub(super) fn next(&mut self) -> Result<Option<(usize, Event<'a>)>, JsonError> {
+    /// The next event and where it starts; `None` after one complete value and nothing else. A container that opens has its
+    /// head at `head`.
+    pub(super) fn next(&mut self, head: usize) -> Result<Option<(usize, Event<'a>)>, JsonError> {
         loop {
             let rest = &self.json[self.at..];
             self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
@@ -63,17 +71,17 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                     self.expect = Expect::Value;
                 }
-                (Expect::Next | Expect::FirstItem, Some(b']')) if self.open.last() == Some(&false) => {
-                    return self.close();
+                (Expect::Next | Expect::FirstItem, Some(b']')) if !self.open.is_empty() && !self.in_map() => {
+                    return Ok(self.close());
                 }
-                (Expect::Next | Expect::FirstKey, Some(b'}')) if self.in_map() => return self.close(),
+                (Expect::Next | Expect::FirstKey, Some(b'}')) if self.in_map() => return Ok(self.close()),
                 (Expect::Key | Expect::FirstKey, Some(b'"')) => {
                     self.expect = Expect::Colon;
                     return self.counted(at, |scanner| scanner.text(at));
                 }
                 (Expect::Value | Expect::FirstItem, Some(byte)) => {
                     self.expect = Expect::Next;
-                    return self.counted(at, |scanner| scanner.value(at, byte));
+                    return self.counted(at, |scanner| scanner.value(at, byte, head));
                 }
                 (expect, _) => {
                     return Err(JsonError::Syntax { at, expected: expect.describe(self.open.is_empty()) });
@@ -82,21 +90,15 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Values so far.
-    pub(super) fn items(&self) -> usize {
-        self.items
-    }
-
     fn in_map(&self) -> bool {
-        self.open.last() == Some(&true)
+        self.open.last().is_some_and(|container| container.map)
     }
 
-    fn close(&mut self) -> Result<Option<(usize, Event<'a>)>, JsonError> {
+    fn close(&mut self) -> Option<(usize, Event<'a>)> {
         let at = self.at;
         self.at += 1;
-        self.open.pop();
         self.expect = Expect::Next;
-        Ok(Some((at, Event::Close)))
+        Some((at, Event::Close(self.open.pop()?)))
     }
 
     fn counted(
@@ -108,10 +110,13 @@ impl<'a> Scanner<'a> {
         if self.items > self.limits.items {
             return Err(JsonError::TooManyItems { at, limit: self.limits.items });
         }
+        if let Some(around) = self.open.last_mut() {
+            around.values += 1;
+        }
         Ok(Some((at, read(self)?)))
     }
 
-    fn value(&mut self, at: usize, byte: u8) -> Result<Event<'a>, JsonError> {
+    fn value(&mut self, at: usize, byte: u8, head: usize) -> Result<Event<'a>, JsonError> {
         match byte {
             b'"' => self.text(at),
             b'{' | b'[' => {
@@ -120,9 +125,9 @@ impl<'a> Scanner<'a> {
                 }
                 let map = byte == b'{';
                 self.at += 1;
-                self.open.push(map);
+                self.open.push(Container { map, head, values: 0 });
                 self.expect = if map { Expect::FirstKey } else { Expect::FirstItem };
-                Ok(Event::Open { map })
+                Ok(Event::Open)
             }
             b'-' | b'0'..=b'9' => {
                 let rest = &self.json[at..];

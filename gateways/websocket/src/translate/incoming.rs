@@ -17,20 +17,33 @@ const MOST_EVERY: f64 = 60.0;
 /// Messages a second of one topic, on request.
 const RATES: std::ops::RangeInclusive<f64> = 0.01..=1000.0;
 
-/// A message as MessagePack; what was JSON is put into `buffer`.
+/// A message as MessagePack that was checked; what was JSON is put into `buffer`.
+pub(crate) fn packed<'b>(form: Form, message: &'b [u8], buffer: &'b mut Vec<u8>) -> Result<&'b [u8], String> {
+    match form {
+        Form::Msgpack => view(message).map(|_| message),
+        Form::Json => to_msgpack(message, buffer),
+    }
+}
+
+/// The same, to be looked into.
 pub(crate) fn body_of<'b>(
     form: Form,
     message: &'b [u8],
     buffer: &'b mut Vec<u8>,
 ) -> Result<View<'b>, String> {
-    let packed = match form {
-        Form::Msgpack => message,
-        Form::Json => {
-            buffer.clear();
-            json::to_msgpack(message, buffer, &LIMITS).map_err(|error| error.to_string())?;
-            buffer
-        }
-    };
+    match form {
+        Form::Msgpack => view(message),
+        Form::Json => to_msgpack(message, buffer).and_then(view),
+    }
+}
+
+fn to_msgpack<'b>(message: &[u8], buffer: &'b mut Vec<u8>) -> Result<&'b [u8], String> {
+    buffer.clear();
+    json::to_msgpack(message, buffer, &LIMITS).map_err(|error| error.to_string())?;
+    Ok(buffer)
+}
+
+fn view(packed: &[u8]) -> Result<View<'_>, String> {
     View::parse(packed, &Limits { depth: LIMITS.depth + 1, ..LIMITS }).map_err(|error| error.to_string())
 }
 
