@@ -2,23 +2,23 @@
 
 use crate::config::{Config, Device, Place};
 use crate::connection::{Connection, Desk, End, Reading};
+use crate::intake::{Intake, Lane, Piece, Wanted};
 use crate::report::{Event, Report, Stats};
-use crate::translate::to_device;
+use crate::translate::frames;
 use bytes::Bytes;
 use mio::{Interest, Registry, Token};
 use multiplane_bridge::dialer::Dialled;
 use multiplane_bridge::{
     Accept, Dialer, ListenError, Listener, Running, Setup, Turn, Work, spawn, start_bus,
 };
-use multiplane_bus::{Builder, Bus, BusError, Publisher, Subscriber, TryRecvError};
+use multiplane_bus::{Builder, Bus, BusError, Publisher};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Messages forwarded to one place in one turn: the others wait meanwhile.
-const BATCH: usize = 1024;
-/// Messages are gathered up to so many bytes, to be written together.
-const PIECE: usize = 16 * 1024;
+/// Pieces forwarded to one place in one turn: the others wait meanwhile.
+const BATCH: usize = 16;
 
 /// The gateway cannot begin; the message says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +49,10 @@ pub struct Gateway {
     next_token: usize,
     stopping: bool,
     bus_ended: bool,
-    /// Last to go: what the others hold belongs to it.
-    bus: Bus,
+    /// What waits for the devices, by station.
+    lanes: Arc<[Lane]>,
+    /// Last to go: what the others hold belongs to its bus.
+    intake: Intake,
 }
 
 /// One place where devices are, with what goes where.
@@ -60,9 +62,7 @@ struct Station {
     source: Source,
     topic: String,
     publishers: Vec<Publisher>,
-    /// What waits for its devices: the one bounded queue on the way to them, until a connection takes from it.
-    inbox: Option<Subscriber>,
-    /// The inbox was not found empty, for there was no room.
+    /// The lane was not found empty, for there was no room.
     unfinished: bool,
     connections: Vec<Connection>,
 }
@@ -82,35 +82,19 @@ impl Source {
     }
 }
 
-/// Messages that are written together.
-#[derive(Default)]
-struct Piece {
-    frames: Vec<u8>,
-    messages: u32,
-}
-
-impl Piece {
-    fn queue(self, connections: &mut [Connection], desk: &mut Desk, now: Instant) {
-        let (frames, messages) = (Bytes::from(self.frames), self.messages);
-        if messages == 0 {
-            return;
+/// Hands a piece to each connection that has room for it.
+fn queue(piece: Piece, connections: &mut [Connection], desk: &mut Desk, now: Instant) {
+    let (frames, messages) = (Bytes::from(piece.frames), piece.messages);
+    for connection in connections {
+        if connection.outgoing.has_room(0) {
+            connection.outgoing.push(frames.clone(), messages);
+            continue;
         }
-        for connection in connections {
-            if connection.outgoing.has_room(0) {
-                connection.outgoing.push(frames.clone(), messages);
-                continue;
-            }
-            desk.stats.slow += u64::from(messages);
-            let device = &connection.name;
-            desk.complaints.slow.complain(now, |before| {
-                tracing::warn!(
-                    device,
-                    messages,
-                    before,
-                    "dropped messages for a device that takes too little"
-                );
-            });
-        }
+        desk.stats.slow += u64::from(messages);
+        let device = &connection.name;
+        desk.complaints.slow.complain(now, |before| {
+            tracing::warn!(device, messages, before, "dropped messages for a device that takes too little");
+        });
     }
 }
 
@@ -139,6 +123,21 @@ pub fn start(
     spawn("tcp-gateway", |setup| Gateway::new(bus, config, Box::new(tell), setup))
 }
 
+/// Subscribes the bus to what a device wants.
+fn subscribe(bus: &Bus, device: &Device) -> Result<Wanted, BusError> {
+    let mut wanted = Wanted { backplanes: Vec::new(), to: device.to.clone(), from: device.from.clone() };
+    let all = || bus.routing().routes().iter().map(|route| route.name.clone()).collect();
+    let names: Vec<String> = if device.backplanes.is_empty() { all() } else { device.backplanes.clone() };
+    for name in names {
+        // One that is not there is refused when it is subscribed to.
+        if bus.routing().get(&name).is_none_or(|route| route.subscriber_port.is_some()) {
+            device.to.iter().try_for_each(|topic| bus.subscribe(&name, topic))?;
+            wanted.backplanes.push(name);
+        }
+    }
+    Ok(wanted)
+}
+
 impl Gateway {
     fn new(
         bus: Bus,
@@ -147,29 +146,30 @@ impl Gateway {
         setup: Setup,
     ) -> Result<Self, StartError> {
         let devices = config.devices.clone();
-        let mut gateway = Self {
-            desk: Desk::new(config, tell),
-            stations: Vec::with_capacity(devices.len()),
-            registry: setup.registry.try_clone()?,
-            next_token: devices.len(),
-            stopping: false,
-            bus_ended: false,
-            bus,
-        };
+        let mut desk = Desk::new(config, tell);
+        let mut stations = Vec::with_capacity(devices.len());
+        let mut lanes = Vec::with_capacity(devices.len());
         for (n, device) in devices.into_iter().enumerate() {
-            let mut station = Station::open(&gateway.bus, device, Token(n), &setup)?;
+            let wanted = subscribe(&bus, &device)?;
+            lanes.push(Lane::new(wanted, desk.config.width, desk.config.queue, setup.waker.clone()));
+            let station = Station::open(&bus, device, Token(n), &setup)?;
             if let Source::Listener { listener } = &station.source {
                 let address = listener.address().to_string();
-                (gateway.desk.tell)(&Event::Listening { address: &address });
+                (desk.tell)(&Event::Listening { address: &address });
             }
-            if let Some(inbox) = &mut station.inbox {
-                let waker = setup.waker.clone();
-                // The only failure is that it is being woken already.
-                inbox.on_ready(move || drop(waker.wake()));
-            }
-            gateway.stations.push(station);
+            stations.push(station);
         }
-        Ok(gateway)
+        let lanes: Arc<[Lane]> = lanes.into();
+        Ok(Self {
+            desk,
+            next_token: stations.len(),
+            stations,
+            registry: setup.registry,
+            stopping: false,
+            bus_ended: false,
+            intake: Intake::start(bus, lanes.clone(), setup.waker)?,
+            lanes,
+        })
     }
 
     /// The addresses that it listens at, in the order of the devices.
@@ -197,11 +197,16 @@ impl Gateway {
     pub fn close(self, deadline: Duration) -> Report {
         let mut stats = self.desk.stats;
         for station in self.stations {
-            let inbox = station.inbox.iter().map(|inbox| inbox.drain().count() as u64).sum::<u64>();
             let queued = station.connections.iter().map(|connection| connection.outgoing.messages());
-            stats.unsent += inbox + queued.sum::<u64>();
+            stats.unsent += queued.sum::<u64>();
         }
-        Report { stats, bus: self.bus.close(deadline) }
+        let bus = self.intake.close(deadline);
+        for lane in self.lanes.iter() {
+            while let (Some(piece), _) = lane.take(&mut stats) {
+                stats.unsent += u64::from(piece.messages);
+            }
+        }
+        Report { stats, bus }
     }
 }
 
@@ -216,16 +221,18 @@ impl Work for Gateway {
 
     fn turn(&mut self, now: Instant) -> Turn {
         let mut agenda = Agenda { again: false, due: Vec::new() };
-        for station in &mut self.stations {
+        self.bus_ended |= !self.stopping && self.intake.has_ended();
+        for (station, lane) in self.stations.iter_mut().zip(self.lanes.iter()) {
             if !self.stopping {
                 station.connect(&self.registry, &mut self.next_token, &mut self.desk, now);
             }
             station.receive(self.stopping, &mut self.desk, now, &mut agenda);
-            self.bus_ended |= !station.forward(&mut self.desk, now, &mut agenda);
+            station.forward(lane, &mut self.desk, now, &mut agenda);
             station.flush(&mut self.desk, now, &mut agenda);
             agenda.due.extend(station.source.due());
         }
-        if self.bus_ended || self.stopping && self.stations.iter().all(Station::is_settled) {
+        let is_settled = |(station, lane): (&Station, &Lane)| station.is_settled(lane);
+        if self.bus_ended || self.stopping && self.stations.iter().zip(self.lanes.iter()).all(is_settled) {
             return Turn::Done;
         }
         if agenda.again { Turn::Again } else { Turn::first(agenda.due) }
@@ -246,28 +253,12 @@ impl Station {
     fn open(bus: &Bus, device: Device, token: Token, setup: &Setup) -> Result<Self, StartError> {
         let routes = bus.routing().routes().iter();
         let named = |name: &String| device.backplanes.is_empty() || device.backplanes.contains(name);
-        let names: Vec<&str> = match device.backplanes.as_slice() {
-            [] => routes.clone().map(|route| route.name.as_str()).collect(),
-            some => some.iter().map(String::as_str).collect(),
-        };
-        let publishes = routes.clone().filter(|route| route.publisher_port.is_some() && named(&route.name));
+        let publishes = routes.filter(|route| route.publisher_port.is_some() && named(&route.name));
         let publishers = publishes.map(|route| {
             let waker = setup.waker.clone();
             Ok(bus.publisher(&route.name)?.on_room(move || drop(waker.wake())))
         });
         let publishers = publishers.collect::<Result<Vec<_>, BusError>>()?;
-        let mut inbox: Option<Subscriber> = None;
-        for name in names {
-            let receives = bus.routing().get(name).is_none_or(|route| route.subscriber_port.is_some())
-                && !device.to.is_empty();
-            match &inbox {
-                _ if !receives => {}
-                None => inbox = Some(bus.subscriber_of(name, device.to.iter().map(String::as_str))?),
-                Some(inbox) => {
-                    device.to.iter().try_for_each(|topic| inbox.subscribe(name, topic))?;
-                }
-            }
-        }
         let source = match &device.place {
             Place::Connect(address) => Source::Dialer {
                 dialer: Dialer::new(address, token, setup.waker.clone(), setup.now),
@@ -279,15 +270,7 @@ impl Station {
                 Source::Listener { listener }
             }
         };
-        Ok(Self {
-            token,
-            source,
-            topic: device.from,
-            publishers,
-            inbox,
-            unfinished: false,
-            connections: Vec::new(),
-        })
+        Ok(Self { token, source, topic: device.from, publishers, unfinished: false, connections: Vec::new() })
     }
 
     /// Connects to the device, or accepts those that come.
@@ -359,56 +342,31 @@ impl Station {
         }
     }
 
-    /// Queues what the bus has for the devices; false when the bus has ended.
-    fn forward(&mut self, desk: &mut Desk, now: Instant, agenda: &mut Agenda) -> bool {
-        let Some(inbox) = &self.inbox else { return true };
-        let mut piece = Piece::default();
-        let mut left = BATCH;
-        let ended = loop {
+    /// Queues what the bus has for the devices.
+    fn forward(&mut self, lane: &Lane, desk: &mut Desk, now: Instant, agenda: &mut Agenda) {
+        for _ in 0..BATCH {
             // Found empty it wakes us again; nobody there to take anything, it keeps the newest.
-            if !self.connections.iter().any(|connection| connection.outgoing.has_room(piece.frames.len())) {
-                self.unfinished = true;
-                break false;
+            self.unfinished = !self.connections.iter().any(|connection| connection.outgoing.has_room(0));
+            if self.unfinished {
+                return;
             }
-            if left == 0 {
-                agenda.again = true;
-                break false;
-            }
-            left -= 1;
-            let message = match inbox.try_recv() {
-                Ok(message) => message,
-                Err(TryRecvError::Empty) => {
-                    self.unfinished = false;
-                    break false;
-                }
-                Err(TryRecvError::Disconnected) => break true,
-            };
-            // What came from here does not go back.
-            if message.topic() == self.topic {
-                continue;
-            }
-            let payload = message.payload_bytes();
-            if let Err(error) = to_device(desk.config.width, payload, &mut piece.frames) {
-                desk.stats.oversize += 1;
-                let topic = message.topic();
+            let (piece, oversize) = lane.take(&mut desk.stats);
+            if let Some((topic, error)) = oversize {
                 desk.complaints.oversize.complain(now, |before| {
                     tracing::warn!(topic, %error, before, "dropped a message for devices");
                 });
-                continue;
             }
-            piece.messages += 1;
+            let Some(piece) = piece else { return };
             if desk.config.trace_frames {
                 for connection in &self.connections {
-                    let (device, payload) = (connection.name.as_str(), &payload[..]);
-                    (desk.tell)(&Event::Frame { device, came: false, payload });
+                    let device = connection.name.as_str();
+                    let tell = |payload: &_| (desk.tell)(&Event::Frame { device, came: false, payload });
+                    frames(desk.config.width, &piece.frames, tell);
                 }
             }
-            if piece.frames.len() >= PIECE {
-                std::mem::take(&mut piece).queue(&mut self.connections, desk, now);
-            }
-        };
-        piece.queue(&mut self.connections, desk, now);
-        !ended
+            queue(piece, &mut self.connections, desk, now);
+        }
+        agenda.again = true;
     }
 
     fn flush(&mut self, desk: &mut Desk, now: Instant, agenda: &mut Agenda) {
@@ -419,7 +377,7 @@ impl Station {
                 self.end(n, &end, desk, now);
                 continue;
             }
-            // There is room again for what stayed in the inbox. Even if nothing did: it wakes us only after it was found empty.
+            // There is room again for what stayed in the lane. Even if nothing did: it wakes us only after it was found empty.
             agenda.again |= waited && connection.outgoing.is_empty() && self.unfinished;
             agenda.due.extend(connection.due());
             n += 1;
@@ -434,9 +392,8 @@ impl Station {
     }
 
     /// Whether nothing is on its way here any more.
-    fn is_settled(&self) -> bool {
-        let waits = self.inbox.as_ref().is_some_and(|inbox| !inbox.is_empty());
-        (!waits || self.connections.is_empty())
+    fn is_settled(&self, lane: &Lane) -> bool {
+        (lane.messages() == 0 || self.connections.is_empty())
             && self.connections.iter().all(|one| one.outgoing.is_empty() && !one.holds())
     }
 }

@@ -11,6 +11,7 @@
 //! | `translate` | messages to bytes and back, without a socket |
 //! | `config` | which devices there are, and what goes where |
 //! | `connection` | one device that is connected |
+//! | `intake` | what the bus has for devices: framed on its own threads, and the queue from there |
 //! | `gateway` | what happens in a turn of the loop |
 //! | `report` | what is told while it runs, and what was counted |
 //!
@@ -34,6 +35,7 @@
 mod config;
 mod connection;
 mod gateway;
+mod intake;
 mod report;
 mod translate;
 

@@ -88,8 +88,7 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-/// What a gateway counted since it started. Messages that made way in the queue of an absent device are in
-/// `inbox_full` of the [bus's own numbers](multiplane_bus::BackplaneStats).
+/// What a gateway counted since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -97,6 +96,8 @@ pub struct Stats {
     pub from_devices: u64,
     /// Messages that the system took for a device, each counted for each device.
     pub to_devices: u64,
+    /// Messages that made way for newer ones in a full queue, since devices were absent or slow.
+    pub displaced: u64,
     /// Messages of the bus that are longer than their length field can say.
     pub oversize: u64,
     /// Messages for one of several devices at a port that took nothing for too long.
@@ -115,6 +116,7 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "from devices {}, to devices {}", self.from_devices, self.to_devices)?;
         let counts = [
+            (self.displaced, "made way in a full queue"),
             (self.oversize, "too long for the length field"),
             (self.slow, "dropped for slow devices"),
             (self.unsent, "unsent when a connection ended"),

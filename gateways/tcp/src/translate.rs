@@ -6,6 +6,15 @@ pub(crate) use multiplane_codec::framing::length_prefix::encode as to_device;
 use multiplane_codec::framing::length_prefix::{Decoder, Width};
 use std::time::{Duration, Instant};
 
+/// The payloads in what [`to_device`] has written.
+pub(crate) fn frames(width: Width, bytes: &[u8], mut see: impl FnMut(&[u8])) {
+    let mut decoder = Decoder::new(width, width.max());
+    decoder.feed(bytes);
+    while let Ok(Some(payload)) = decoder.next_frame() {
+        see(payload);
+    }
+}
+
 /// What arrives from a device: payloads out of a stream that was cut anywhere.
 #[derive(Debug)]
 pub(crate) struct FromDevice {
