@@ -124,7 +124,7 @@ fn ours(place: &Place) -> Result<Middle, BenchError> {
         }
         World::Tcp => {
             use multiplane_tcp::{Config, Device, Place, start};
-            let port = server::free_port()?;
+            let port = server::quiet_port()?;
             let device = Device::new(Place::Connect(format!("127.0.0.1:{port}")));
             let config = Config::new([device.from("from_pico").to("figura")]);
             let gateway = start(component, config, |_| ()).map_err(BenchError::doing(STARTING))?;
@@ -151,7 +151,7 @@ fn pythons(place: &Place) -> Result<Middle, BenchError> {
             ("mqtt", broker, port)
         }
         World::Tcp => {
-            let port = server::free_port()?;
+            let port = server::quiet_port()?;
             ("tcp", Middle::here(vec![port], ()), port)
         }
         World::WebSocket => ("websocket", Middle::here(Vec::new(), ()), PYTHONS_WEB),

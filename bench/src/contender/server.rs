@@ -111,6 +111,21 @@ pub(crate) fn free_port() -> Result<u16, BenchError> {
     Ok(listener.local_addr().map_err(BenchError::doing("finding a free port"))?.port())
 }
 
+/// A port that nobody listens on and that the system gives to no near end of a connection: for one to which somebody tries to
+/// connect before anybody listens, and who would at some time meet himself there and keep it.
+pub(crate) fn quiet_port() -> Result<u16, BenchError> {
+    const FINDING: &str = "finding a quiet port";
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let range = range.map_err(BenchError::doing(FINDING))?;
+    let first: Option<u16> = range.split_whitespace().next().and_then(|first| first.parse().ok());
+    // Those that run at the same time begin elsewhere.
+    let begin = 1 + (std::process::id() % 4096) as u16;
+    let below = first.and_then(|first| first.checked_sub(begin)).unwrap_or(0);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let found = (1024..below).rev().find(is_free);
+    found.ok_or_else(|| BenchError::failed(FINDING, "all below those of the system are taken"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -221,6 +221,10 @@ fn answer(stream: &TcpStream) -> io::Result<bool> {
         return Err(error);
     }
     match stream.peer_addr() {
+        // Where nobody listens, the system may give the near end the very port that it calls.
+        Ok(peer) if stream.local_addr().is_ok_and(|local| local == peer) => {
+            Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens there: it has met itself"))
+        }
         Ok(_) => socket::set_options(stream).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
         Err(error) => Err(error),
