@@ -1,6 +1,7 @@
 """A headless Chromium, by its DevTools protocol over a pipe: it needs no port, and ends when we do."""
 import base64
 import fcntl
+import importlib.resources
 import json
 import os
 import shutil
@@ -157,6 +158,17 @@ class Browser:
             key["text"] = name
         self.call("Input.dispatchKeyEvent", type="keyDown", **key)
         self.call("Input.dispatchKeyEvent", type="keyUp", **{k: v for k, v in key.items() if k != "text"})
+
+    def accessibility(self):
+        """The rules of WCAG 2.1, A and AA, that the page breaks, each with its places, and how many it keeps; axe-core judges."""
+        script = importlib.resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+        self.evaluate(f"{script}; true")
+        return self.evaluate(
+            """axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then(judged => ({
+                broken: judged.violations.map(rule => `${rule.id}: ${rule.nodes.map(node => node.target.join(' ')).join(', ')}`),
+                kept: judged.passes.length,
+            }))"""
+        )
 
     def picture(self, path):
         data = self.call("Page.captureScreenshot", format="png")["data"]

@@ -84,6 +84,19 @@ impl Page {
         assert_eq!(self.faults(port), Vec::<String>::new());
     }
 
+    /// Breaks none of the rules that axe-core has for WCAG 2.1, A and AA: light and dark, on a desk and on a phone.
+    #[track_caller]
+    fn is_accessible(&mut self) {
+        for (width, height) in [(390, 844), (1280, 900)] {
+            for scheme in ["dark", "light"] {
+                self.order(&json!(["window", width, height, scheme]));
+                let judged = self.order(&json!(["accessibility"]));
+                assert_eq!(judged["broken"], json!([]), "{width}, {scheme}");
+                assert!(judged["kept"].as_u64() > Some(20), "it has judged little: {judged}");
+            }
+        }
+    }
+
     fn faults(&mut self, port: u16) -> Vec<String> {
         serde_json::from_value(self.order(&json!(["faults", format!("127.0.0.1:{port}")]))).unwrap()
     }
@@ -180,6 +193,7 @@ fn it_shows_values_that_change_and_publishes() {
     let expected: &[u8] = b"\x82\xa5float\xcb\x3f\xf0\0\0\0\0\0\0\xa2id\xcf\0\x20\0\0\0\0\0\x01";
     assert_eq!(message.topic(), "to_bench");
     assert_eq!(&message.payload_bytes()[..], expected);
+    page.is_accessible();
     page.has_no_faults(bench.port);
 }
 
