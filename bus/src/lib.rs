@@ -44,8 +44,8 @@ mod subscriber;
 mod worker;
 
 pub use backplane::{
-    Backplane, BackplaneBuilder, BackplaneError, Engine, ForwardStats, OnSlow, SlowSubscriber,
-    raise_open_files_limit,
+    Addresses, Backplane, BackplaneBuilder, BackplaneError, Engine, ForwardStats, OnSlow, Place,
+    SlowSubscriber, raise_open_files_limit,
 };
 pub use builder::Builder;
 pub use bus::{Broadcast, Bus, CloseReport, StopHandle};

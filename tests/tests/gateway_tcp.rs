@@ -394,6 +394,42 @@ fn hostile_devices_cost_no_more_than_the_bounds() {
     assert!(words.contains("empty payloads dropped") && words.contains("payloads cut off"), "{words}");
 }
 
+/// What has come in part is bounded for all devices together: who goes past that is let go, and the others finish.
+#[test]
+#[ignore = "needs the multiplane binary: tests/run"]
+fn unfinished_payloads_of_all_devices_have_one_bound() {
+    let bench = Bench::new();
+    let bound = ["--unfinished-bytes", "1100000", "--frame-timeout", "60"];
+    let mut gateway = gateway(&bench.hub, &[&["--listen", "0", "--length-bytes", "4"][..], &bound].concat());
+    let port: u16 = gateway.after("Listening for devices at 127.0.0.1:").parse().unwrap();
+    let mut honest = hostile(port);
+    eventually("a probe arrives", || {
+        honest.write_all(b"\0\0\0\x01\x07").unwrap();
+        bench.heard.recv_timeout(Duration::from_millis(100)).is_ok()
+    });
+    let body = [b"\xc6\0\x07\xa1\x20".as_slice(), &[0; 500_000]].concat();
+    let frame = [&(body.len() as u32).to_be_bytes()[..], &body].concat();
+    let (begin, rest) = frame.split_at(400_000);
+    let mut devices = [(); 3].map(|()| hostile(port));
+    for device in &mut devices {
+        device.write_all(begin).unwrap();
+    }
+    gateway.line("the end", |line| {
+        line.starts_with("Lost 127.0.0.1") && line.contains("were over the limit of 1100000 bytes")
+    });
+    // One of them is not there any more, whichever it was.
+    for device in &mut devices {
+        let _ = device.write_all(rest);
+    }
+    for _ in 0..2 {
+        let large = |payload: &[u8]| payload.len() > 1;
+        eventually("a large payload arrives", || {
+            bench.heard.recv_timeout(DEADLINE).is_ok_and(|message| large(message.payload_bytes()))
+        });
+    }
+    assert!(ended(gateway).contains("payloads cut off 1"));
+}
+
 #[test]
 #[ignore = "needs the multiplane binary: tests/run"]
 fn wrong_use_is_told_in_a_line_with_exit_code_2() {

@@ -15,6 +15,7 @@ pub(crate) use native::Hosted;
 use native::Native;
 #[cfg(test)]
 pub(crate) use native::simulated;
+pub use native::{Addresses, Place};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;

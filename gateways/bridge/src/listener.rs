@@ -4,6 +4,7 @@ use crate::RateLimit;
 use crate::socket;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
+use multiplane_bus::{Addresses, Place};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,14 +26,18 @@ pub struct Listener {
     spare: Option<OwnedFd>,
     accept_after: Option<Instant>,
     complaint: RateLimit,
+    addresses: Addresses,
+    per_address: usize,
+    crowded: RateLimit,
 }
 
 /// Who came.
 #[derive(Debug)]
 pub enum Accept {
-    /// A connection, with keep-alive and without delay.
-    Connected(TcpStream, SocketAddr),
-    /// There was no descriptor for it: it was turned away, and the log says so.
+    /// A connection, with keep-alive and without delay; its place is to be kept for as long as it lasts, and this machine
+    /// needs none.
+    Connected(TcpStream, SocketAddr, Option<Place>),
+    /// There was no descriptor for it, or its host has too many already: it was turned away, and the log says so.
     TurnedAway,
     /// Nobody, for now.
     Nobody,
@@ -104,7 +109,23 @@ impl Listener {
         rustix::net::listen(&listener, BACKLOG).map_err(|error| refused(error.into()))?;
         let address = listener.local_addr().map_err(refused)?;
         let spare = listener.as_fd().try_clone_to_owned().ok();
-        Ok(Self { listener, address, spare, accept_after: None, complaint: RateLimit::default() })
+        Ok(Self {
+            listener,
+            address,
+            spare,
+            accept_after: None,
+            complaint: RateLimit::default(),
+            addresses: Addresses::default(),
+            per_address: usize::MAX,
+            crowded: RateLimit::default(),
+        })
+    }
+
+    /// Takes no more than so many connections at a time from one address of another host.
+    #[must_use]
+    pub fn per_address(mut self, most: usize) -> Self {
+        self.per_address = most;
+        self
     }
 
     /// Where it listens.
@@ -130,7 +151,7 @@ impl Listener {
         loop {
             let error = match self.listener.accept() {
                 Ok((stream, address)) => match socket::set_options(&stream) {
-                    Ok(()) => return Accept::Connected(stream, address),
+                    Ok(()) => return self.place(stream, address, now),
                     // It is gone already.
                     Err(_) => continue,
                 },
@@ -151,6 +172,23 @@ impl Listener {
             }
             self.accept_after = Some(now + PAUSE);
             return Accept::Nobody;
+        }
+    }
+
+    /// Lets somebody in whose host has not too many connections.
+    fn place(&mut self, stream: TcpStream, address: SocketAddr, now: Instant) -> Accept {
+        if is_loopback(address.ip()) {
+            return Accept::Connected(stream, address, None);
+        }
+        let limit = self.per_address;
+        match self.addresses.enter(address.ip(), limit) {
+            Some(place) => Accept::Connected(stream, address, Some(place)),
+            None => {
+                self.crowded.complain(now, |before| {
+                    tracing::warn!(%address, limit, before, "refused: its host has too many connections");
+                });
+                Accept::TurnedAway
+            }
         }
     }
 
@@ -180,6 +218,28 @@ mod tests {
         for address in ["0.0.0.0:0", "*:0"] {
             assert!(!is_loopback(Listener::bind(address).unwrap().address().ip()), "{address}");
         }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test has to start somewhere")]
+    fn one_host_does_not_take_the_places_of_another() {
+        let mut listener = Listener::bind("0").unwrap().per_address(2);
+        let (door, now) = (listener.address(), Instant::now());
+        let mut comes = |from: &str| {
+            let stream = TcpStream::connect(door).unwrap();
+            match listener.place(stream, from.parse().unwrap(), now) {
+                Accept::Connected(_, _, place) => Some(place),
+                Accept::TurnedAway | Accept::Nobody => None,
+            }
+        };
+        let places = ["192.0.2.1:1", "[::ffff:192.0.2.1]:2"].map(&mut comes);
+        assert!(places.iter().flatten().all(Option::is_some));
+        assert!(comes("192.0.2.1:3").is_none());
+        assert!(comes("192.0.2.2:1").is_some());
+        let here: Vec<_> = (0..5).map(|_| comes("127.0.0.1:1")).collect();
+        assert!(here.iter().all(|place| place.as_ref().is_some_and(Option::is_none)));
+        drop(places);
+        assert!(comes("192.0.2.1:3").is_some());
     }
 
     #[test]

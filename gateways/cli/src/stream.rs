@@ -34,6 +34,10 @@ pub(crate) struct Clients {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
 
+    /// Of these, clients from one address of another host
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    connections_per_address: u32,
+
     /// Bytes that wait for one client; beyond, --on-slow says what happens
     #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(1..))]
     queue_bytes: u32,
@@ -51,6 +55,7 @@ impl Clients {
             server = server.idle_timeout(timeout);
         }
         server = server.clients(self.connections as usize).queue_bytes(self.queue_bytes as usize);
+        server = server.clients_per_address(self.connections_per_address as usize);
         let server = server.on_slow(OnSlow::from(self.on_slow)).start().map_err(failed)?;
         Ok(Served { server, reached })
     }

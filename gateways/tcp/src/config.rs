@@ -12,6 +12,8 @@ pub struct Config {
     pub width: Width,
     /// Bytes of a device's payload at most, where the width allows more. 16 MiB by default.
     pub limit: usize,
+    /// Bytes of payloads that have come in part, of all devices; who brings more is disconnected. 64 MiB by default.
+    pub unfinished: usize,
     /// How long a payload that has begun to arrive may stand still. Five seconds by default.
     pub frame_timeout: Duration,
     /// Messages that wait for each device that is away or slow; beyond, the oldest make way and are counted. 16,384 by
@@ -19,6 +21,8 @@ pub struct Config {
     pub queue: usize,
     /// Devices that may be connected to one listener at a time; 64 by default.
     pub connections: usize,
+    /// Of these, devices from one address of another host; 32 by default.
+    pub connections_per_address: usize,
     /// Whether every frame and framing error is told with its bytes.
     pub trace_frames: bool,
 }
@@ -52,9 +56,11 @@ impl Config {
             devices: devices.into_iter().collect(),
             width: Width::One,
             limit: 16 * 1024 * 1024,
+            unfinished: 64 * 1024 * 1024,
             frame_timeout: Duration::from_secs(5),
             queue: 16_384,
             connections: 64,
+            connections_per_address: 32,
             trace_frames: false,
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mio::Token;
 use mio::net::TcpStream;
 use multiplane_bridge::{Bounds, Outgoing, RateLimit};
-use multiplane_bus::{PublishError, Publisher};
+use multiplane_bus::{Place, PublishError, Publisher};
 use multiplane_codec::framing::FramingError;
 use std::io::{self, Read};
 use std::time::Instant;
@@ -26,6 +26,8 @@ pub(crate) struct Desk {
     pub(crate) stats: Stats,
     pub(crate) tell: Box<dyn FnMut(&Event<'_>) + Send>,
     pub(crate) complaints: Complaints,
+    /// Bytes of payloads that are not whole, of all devices.
+    unfinished: usize,
     chunk: Box<[u8]>,
 }
 
@@ -41,7 +43,7 @@ pub(crate) struct Complaints {
 impl Desk {
     pub(crate) fn new(config: Config, tell: Box<dyn FnMut(&Event<'_>) + Send>) -> Self {
         let (stats, complaints) = (Stats::default(), Complaints::default());
-        Self { config, stats, tell, complaints, chunk: vec![0; CHUNK].into() }
+        Self { config, stats, tell, complaints, unfinished: 0, chunk: vec![0; CHUNK].into() }
     }
 
     /// Publishes on all backplanes from number `begin` on; answers with the number of one that has no room.
@@ -80,6 +82,10 @@ pub(crate) enum End {
         "{0} bytes of a payload had come, and then no more; a length may promise too much, or framing was lost"
     )]
     Stalled(usize),
+    #[error(
+        "{here} bytes of a payload had come, and unfinished payloads of all devices were over the limit of {limit} bytes; send smaller ones, or raise the limit"
+    )]
+    Crowded { here: usize, limit: usize },
     #[error(transparent)]
     Framing(FramingError),
     #[error(transparent)]
@@ -110,6 +116,10 @@ pub(crate) struct Connection {
     held: Option<(Bytes, usize)>,
     /// The bytes that came last, when they are to be shown.
     last: Vec<u8>,
+    /// Among the connections of its host.
+    _place: Option<Place>,
+    /// What is counted of it among the bytes of unfinished payloads.
+    unfinished: usize,
 }
 
 impl Connection {
@@ -123,7 +133,13 @@ impl Connection {
             incoming: FromDevice::new(config.width, config.limit, config.frame_timeout),
             held: None,
             last: Vec::new(),
+            _place: None,
+            unfinished: 0,
         }
+    }
+
+    pub(crate) fn with_place(self, place: Option<Place>) -> Self {
+        Self { _place: place, ..self }
     }
 
     /// Publishes what the device sends.
@@ -135,7 +151,9 @@ impl Connection {
         now: Instant,
     ) -> Result<Reading, End> {
         for _ in 0..CHUNKS {
-            if !self.publish(topic, publishers, desk, now)? {
+            let published = self.publish(topic, publishers, desk, now)?;
+            self.count_unfinished(desk)?;
+            if !published {
                 return Ok(Reading::Held);
             }
             if self.incoming.due().is_some_and(|due| due <= now) && !self.readable {
@@ -165,6 +183,19 @@ impl Connection {
             }
         }
         Ok(Reading::More)
+    }
+
+    /// Counts what it holds of payloads that are not whole; one that no longer has room beside those of all others ends the
+    /// connection.
+    fn count_unfinished(&mut self, desk: &mut Desk) -> Result<(), End> {
+        let others = desk.unfinished - self.unfinished;
+        self.unfinished = self.incoming.pending();
+        desk.unfinished = others + self.unfinished;
+        // A chunk of each is within any bound.
+        if self.unfinished > CHUNK && desk.unfinished > desk.config.unfinished {
+            return Err(End::Crowded { here: self.unfinished, limit: desk.config.unfinished });
+        }
+        Ok(())
     }
 
     /// Publishes the whole payloads that are here; false when one has to wait.
@@ -217,10 +248,11 @@ impl Connection {
 
     /// Counts and tells what is lost with it.
     pub(crate) fn end(self, end: &End, desk: &mut Desk) {
+        desk.unfinished -= self.unfinished;
         let (device, why, unsent) = (self.name.as_str(), end.to_string(), self.outgoing.messages());
         desk.stats.unsent += unsent;
         desk.stats.refused += u64::from(self.held.is_some());
-        if matches!(end, End::Torn(_) | End::Stalled(_) | End::Framing(_)) {
+        if matches!(end, End::Torn(_) | End::Stalled(_) | End::Framing(_) | End::Crowded { .. }) {
             desk.stats.cut += 1;
             if desk.config.trace_frames {
                 (desk.tell)(&Event::Broken { device, why: &why, bytes: &self.last });

@@ -152,7 +152,7 @@ impl Gateway {
         for (n, device) in devices.into_iter().enumerate() {
             let wanted = subscribe(&bus, &device)?;
             lanes.push(Lane::new(wanted, desk.config.width, desk.config.queue, setup.waker.clone()));
-            let station = Station::open(&bus, device, Token(n), &setup)?;
+            let station = Station::open(&bus, device, Token(n), &setup, &desk.config)?;
             if let Source::Listener { listener } = &station.source {
                 let address = listener.address().to_string();
                 (desk.tell)(&Event::Listening { address: &address });
@@ -250,7 +250,13 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Station {
-    fn open(bus: &Bus, device: Device, token: Token, setup: &Setup) -> Result<Self, StartError> {
+    fn open(
+        bus: &Bus,
+        device: Device,
+        token: Token,
+        setup: &Setup,
+        config: &Config,
+    ) -> Result<Self, StartError> {
         let routes = bus.routing().routes().iter();
         let named = |name: &String| device.backplanes.is_empty() || device.backplanes.contains(name);
         let publishes = routes.filter(|route| route.publisher_port.is_some() && named(&route.name));
@@ -265,7 +271,7 @@ impl Station {
                 told: false,
             },
             Place::Listen(address) => {
-                let mut listener = Listener::bind(address)?;
+                let mut listener = Listener::bind(address)?.per_address(config.connections_per_address);
                 listener.register(&setup.registry, token)?;
                 Source::Listener { listener }
             }
@@ -298,28 +304,32 @@ impl Station {
                     }
                 }
             },
-            Source::Listener { listener } => {
-                while let Accept::Connected(mut stream, address) = listener.accept(now) {
-                    if self.connections.len() >= desk.config.connections {
-                        let limit = desk.config.connections;
-                        desk.complaints.refused.complain(now, |before| {
+            Source::Listener { listener } => loop {
+                let (mut stream, address, place) = match listener.accept(now) {
+                    Accept::Connected(stream, address, place) => (stream, address, place),
+                    Accept::TurnedAway => continue,
+                    Accept::Nobody => return,
+                };
+                if self.connections.len() >= desk.config.connections {
+                    let limit = desk.config.connections;
+                    desk.complaints.refused.complain(now, |before| {
                             tracing::warn!(%address, limit, before, "turned a device away: too many are connected");
                         });
-                        continue;
-                    }
-                    let token = Token(*next_token);
-                    *next_token += 1;
-                    let interest = Interest::READABLE | Interest::WRITABLE;
-                    if let Err(error) = registry.register(&mut stream, token, interest) {
-                        tracing::warn!(%address, %error, "turned a device away");
-                        continue;
-                    }
-                    let device = address.to_string();
-                    tracing::info!(device, "a device has connected");
-                    (desk.tell)(&Event::Connected { device: &device });
-                    self.connections.push(Connection::new(stream, token, device, &desk.config));
+                    continue;
                 }
-            }
+                let token = Token(*next_token);
+                *next_token += 1;
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                if let Err(error) = registry.register(&mut stream, token, interest) {
+                    tracing::warn!(%address, %error, "turned a device away");
+                    continue;
+                }
+                let device = address.to_string();
+                tracing::info!(device, "a device has connected");
+                (desk.tell)(&Event::Connected { device: &device });
+                let connection = Connection::new(stream, token, device, &desk.config);
+                self.connections.push(connection.with_place(place));
+            },
         }
     }
 

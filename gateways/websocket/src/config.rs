@@ -32,6 +32,8 @@ pub struct Config {
     pub watch: Vec<String>,
     /// Clients that may be connected at a time. 1,000 by default.
     pub connections: usize,
+    /// Of these, clients from one address of another host. 250 by default.
+    pub connections_per_address: usize,
     /// Messages that wait for one client; beyond, its oldest make way and are counted. 16,384 by default, which take
     /// 4 MiB at most.
     pub queue: usize,
@@ -66,6 +68,7 @@ impl Config {
             subscribe: Vec::new(),
             watch: Vec::new(),
             connections: 1000,
+            connections_per_address: 250,
             queue: 16_384,
             rate: None,
             message: 1024 * 1024,

@@ -8,6 +8,7 @@ use crate::translate::Form;
 use crate::transport::Transport;
 use bytes::Bytes;
 use multiplane_bridge::{Bounds, Outgoing};
+use multiplane_bus::Place;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -55,6 +56,8 @@ pub(crate) struct Connection {
     budget: Budget,
     /// A session that has ended, for whoever has to tidy up behind it.
     pub(crate) over: Option<Box<Session>>,
+    /// Among the connections of its host.
+    _place: Option<Place>,
 }
 
 /// How far it is.
@@ -131,7 +134,12 @@ impl Connection {
             over: None,
             until: Some(now + desk.config.patience),
             budget: Budget { rate: desk.config.rate, left: 1.0, at: now },
+            _place: None,
         }
+    }
+
+    pub(crate) fn with_place(self, place: Option<Place>) -> Self {
+        Self { _place: place, ..self }
     }
 
     pub(crate) fn session(&self) -> Option<&Session> {

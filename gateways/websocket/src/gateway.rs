@@ -83,7 +83,7 @@ pub fn start(
 ) -> Result<Running<Gateway>, StartError> {
     config.check()?;
     let security = Security::new(config.tls.as_ref())?;
-    let listener = Listener::bind(&config.listen)?;
+    let listener = Listener::bind(&config.listen)?.per_address(config.connections_per_address);
     config.check_reach(is_loopback(listener.address().ip()))?;
     let bus = start_bus(component, config.queue)?;
     spawn("websocket-gateway", |setup| Gateway::new(bus, config, security, listener, Box::new(tell), setup))
@@ -159,8 +159,8 @@ impl Gateway {
     /// Lets in who has come, as far as there is room.
     fn accept(&mut self, now: Instant) -> bool {
         for _ in 0..ACCEPTED {
-            let (mut stream, peer) = match self.listener.accept(now) {
-                Accept::Connected(stream, peer) => (stream, peer),
+            let (mut stream, peer, place) = match self.listener.accept(now) {
+                Accept::Connected(stream, peer, place) => (stream, peer, place),
                 Accept::TurnedAway => {
                     self.desk.stats.turned_away += 1;
                     continue;
@@ -191,7 +191,7 @@ impl Gateway {
             match wrapped {
                 Ok(transport) => {
                     let key = entry.key();
-                    entry.insert(Connection::new(transport, peer, &self.desk, now));
+                    entry.insert(Connection::new(transport, peer, &self.desk, now).with_place(place));
                     enlist(&mut self.connections, &mut self.list, key);
                 }
                 Err(error) => self.desk.refuse(peer, &error, now),

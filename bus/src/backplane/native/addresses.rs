@@ -4,20 +4,31 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Connections by where they come from.
+/// Connections by where they come from: for whatever listens, backplanes and gateways.
+///
+/// ```
+/// use multiplane_bus::Addresses;
+///
+/// let (addresses, host) = (Addresses::default(), [192, 0, 2, 1].into());
+/// let place = addresses.enter(host, 1);
+/// assert!(place.is_some() && addresses.enter(host, 1).is_none());
+/// drop(place);
+/// assert!(addresses.enter(host, 1).is_some());
+/// ```
 #[derive(Clone, Debug, Default)]
-pub(super) struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// A place that a connection holds until it is dropped, by whichever worker.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     addresses: Addresses,
     address: IpAddr,
 }
 
 impl Addresses {
     /// A place for one more connection from `address`, if it has fewer than `limit`.
-    pub(super) fn enter(&self, address: IpAddr, limit: usize) -> Option<Place> {
+    #[must_use]
+    pub fn enter(&self, address: IpAddr, limit: usize) -> Option<Place> {
         let address = address.to_canonical();
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();

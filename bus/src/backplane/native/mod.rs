@@ -26,7 +26,7 @@ mod wishes;
 use super::{BackplaneBuilder, Security, Shared};
 use crate::io::Socket;
 use crate::worker::{RateLimit, now};
-use addresses::Addresses;
+pub use addresses::{Addresses, Place};
 use connection::{Newcomer, Side};
 use courtesy::{Courtesy, Moved};
 use forwarder::{Forwarder, Readiness};

@@ -72,6 +72,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
 
+    /// Of these, devices from one address of another host
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    connections_per_address: u32,
+
+    /// Bytes of payloads that have come in part, of all devices; who brings more is disconnected
+    #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024 * 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    unfinished_bytes: u32,
+
     /// Print every payload and every framing error, byte by byte
     #[arg(long)]
     trace_frames: bool,
@@ -135,6 +143,8 @@ fn config(args: &Args) -> Result<Config, Failure> {
         queue: args.queue as usize,
         limit: args.max_message as usize,
         connections: args.connections as usize,
+        connections_per_address: args.connections_per_address as usize,
+        unfinished: args.unfinished_bytes as usize,
         trace_frames: args.trace_frames,
         ..Config::new(devices)
     })

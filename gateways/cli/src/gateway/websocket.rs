@@ -79,6 +79,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
 
+    /// Of these, clients from one address of another host
+    #[arg(long, value_name = "N", default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..))]
+    connections_per_address: u32,
+
     /// Messages that wait for a client that is slow; beyond, its oldest make way
     #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
     queue: u32,
@@ -129,6 +133,7 @@ pub(crate) fn run(args: Args, shutdown: &Shutdown) -> Result<(), Failure> {
         subscribe: args.allow_subscribe,
         watch: args.watch,
         connections: args.connections as usize,
+        connections_per_address: args.connections_per_address as usize,
         queue: args.queue as usize,
         rate: args.rate,
         message: args.max_message as usize,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use mio::event::Event;
 use mio::net::TcpStream;
 use multiplane_bridge::{Outgoing, RateLimit};
-use multiplane_bus::OnSlow;
+use multiplane_bus::{OnSlow, Place};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
@@ -40,6 +40,8 @@ pub(super) struct Client {
     progress: Instant,
     dropped: u64,
     complaint: RateLimit,
+    /// Among the connections of its host.
+    _place: Option<Place>,
 }
 
 /// We are done with it: what waits is written, then it hears the end, then it has a while to go. Closing at once would
@@ -93,7 +95,12 @@ impl Client {
             progress: now,
             dropped: 0,
             complaint: RateLimit::default(),
+            _place: None,
         }
+    }
+
+    pub(super) fn with_place(self, place: Option<Place>) -> Self {
+        Self { _place: place, ..self }
     }
 
     pub(super) fn ready(&mut self, event: &Event) {

@@ -20,6 +20,7 @@ use work::Server;
 const QUEUE: usize = 8 * 1024 * 1024;
 /// Clients of one server, unless told otherwise.
 const CLIENTS: usize = 10_000;
+const PER_ADDRESS: usize = 1000;
 
 /// Serves local backplanes to TCP clients, thousands of them, on one thread of its own until it is closed or dropped.
 ///
@@ -98,6 +99,7 @@ struct Rules {
     on_slow: OnSlow,
     queue: Bounds,
     clients: usize,
+    per_address: usize,
     idle_timeout: Option<Duration>,
 }
 
@@ -139,6 +141,7 @@ impl ServerBuilder {
             on_slow: OnSlow::default(),
             queue: Bounds { bytes: QUEUE },
             clients: CLIENTS,
+            per_address: PER_ADDRESS,
             idle_timeout: None,
         };
         Self { plan, listen: "0".to_owned(), rules }
@@ -170,6 +173,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Of these, clients from one address of another host. 1,000 by default.
+    pub fn clients_per_address(mut self, most: usize) -> Self {
+        self.rules.per_address = most;
+        self
+    }
+
     /// Disconnects a client that publishes and was silent for so long, or for which something waited so long and it
     /// took none of it. Never by default; a host that vanished is noticed after 11 seconds in any case, unless data is on its
     /// way there.
@@ -183,7 +192,7 @@ impl ServerBuilder {
     /// # Errors
     /// [`StreamError`].
     pub fn start(self) -> Result<StreamServer, StreamError> {
-        let listener = Listener::bind(&self.listen)?;
+        let listener = Listener::bind(&self.listen)?.per_address(self.rules.per_address);
         let address = listener.address();
         let counters = Arc::new(Counters::default());
         let shared = counters.clone();

@@ -9,8 +9,8 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token, Waker};
 use multiplane_bridge::{Accept, Listener, RateLimit, Setup, Turn, Work};
-use multiplane_bus::OnSlow;
 use multiplane_bus::local::LocalError;
+use multiplane_bus::{OnSlow, Place};
 use slab::Slab;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -103,14 +103,14 @@ impl Server {
         loop {
             let Some(listener) = &mut self.listener else { return };
             match listener.accept(now) {
-                Accept::Connected(stream, address) => self.admit(stream, address, now),
+                Accept::Connected(stream, address, place) => self.admit(stream, address, place, now),
                 Accept::TurnedAway => self.counters.turned_away.add(1),
                 Accept::Nobody => return,
             }
         }
     }
 
-    fn admit(&mut self, mut stream: TcpStream, client: SocketAddr, now: Instant) {
+    fn admit(&mut self, mut stream: TcpStream, client: SocketAddr, place: Option<Place>, now: Instant) {
         let full = self.clients.len() >= self.rules.clients;
         let token = Token(FIRST + self.clients.vacant_key());
         let opened = if full { Err("there are too many clients".to_owned()) } else { self.lines(client) };
@@ -121,7 +121,7 @@ impl Server {
         });
         match opened {
             Ok((intake, feed)) => {
-                let client = Client::new(stream, client, intake, feed, &self.rules, now);
+                let client = Client::new(stream, client, intake, feed, &self.rules, now).with_place(place);
                 let key = self.clients.insert(client);
                 if let Some(feed) = feed {
                     self.feeds[feed].clients.push(key);
