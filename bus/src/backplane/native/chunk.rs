@@ -221,12 +221,12 @@ impl Input {
         let left = self.len();
         if let Some(chunk) = self.chunk.as_mut().and_then(Arc::get_mut) {
             let size = chunk.size();
-            let holds_all = expected > ROOM && self.start + expected <= size;
+            let holds_all = expected > ROOM && self.start.saturating_add(expected) <= size;
             if left > 0 && (size - self.end >= ROOM || holds_all) {
                 return;
             }
             let start = chunk.place(left);
-            if start + left + ROOM <= size || start + expected <= size && expected > ROOM {
+            if start + left + ROOM <= size || start.saturating_add(expected) <= size && expected > ROOM {
                 chunk.bytes.copy_within(self.start..self.end, start);
                 (self.start, self.end) = (start, start + left);
                 return;

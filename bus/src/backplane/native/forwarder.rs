@@ -446,7 +446,7 @@ impl<S: Read + Write> Forwarder<S> {
     pub(super) fn control_limit(&self, side: Side) -> usize {
         match side {
             Side::Subscriber => ANSWERS,
-            Side::Publisher => self.telling.1 + self.budget.subscriber_queue_bytes.max(ANSWERS),
+            Side::Publisher => self.telling.1.saturating_add(self.budget.subscriber_queue_bytes.max(ANSWERS)),
         }
     }
 
