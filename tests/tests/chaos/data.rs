@@ -163,6 +163,20 @@ pub fn topics(trial: &mut Trial) -> Ran {
         .filter(|topic| got.next().is_some_and(|frames| frames == [&topic[..], b"payload"]))
         .count();
     trial.must(format!("exact bytes, but {exact} of {}", topics.len()), exact == topics.len());
+    if trial.system.is_ours() {
+        // What is not wanted any more does not come.
+        let mut fickle = wire::subscriber(hub.subscriber_port(), b"goes").unwrap();
+        fickle.write_all(&[wire::subscription(b"stays"), wire::frame(0, b"\0goes")].concat()).unwrap();
+        trial.must("a change of mind is taken", wire::is_answered(&mut fickle));
+        for topic in [b"goes ", b"stays"] {
+            publisher.write_all(&wire::message(&[topic, b"payload"])).unwrap();
+        }
+        let first = wire::recv(&mut fickle).unwrap_or_default();
+        trial.must(
+            "nothing comes that is not wanted any more",
+            first.first().is_some_and(|topic| topic == b"stays"),
+        );
+    }
     let lengths = [1, 200, 245, 246, 250, 255, 256, 300, 1000];
     let deaf = lengths_that_are_deaf(trial.system, &hub, &lengths);
     trial.note(format!("{} lengths up to 1000 bytes", lengths.len()));
