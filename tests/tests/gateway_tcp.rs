@@ -249,6 +249,27 @@ fn devices_that_connect_and_devices_with_topics_of_their_own() {
 
 #[test]
 #[ignore = "needs Python: tests/run"]
+fn what_a_device_has_said_does_not_come_back_to_it() {
+    let hub = Hub::start(Kind::Multiplane, "BP1");
+    let bus = component("bench", [hub.route(["door"])]);
+    let (publisher, heard) = (bus.publisher("BP1").unwrap(), bus.subscriber().unwrap());
+    let port = free_port();
+    let mut door = device(port, "1");
+    // It is sent all topics that begin like its own.
+    let _gateway = gateway(&hub, &["--device", &format!("127.0.0.1:{port},from=door,to=do")]);
+    door.after("CONNECTED");
+    publisher.wait_for_subscriber("do", DEADLINE).unwrap();
+    eventually("a probe arrives", || {
+        door.say("probe");
+        heard.recv_timeout(Duration::from_millis(100)).is_ok()
+    });
+    publisher.publish("dog", &7).unwrap();
+    door.say("any");
+    assert_eq!(door.after("HEARD "), "7");
+}
+
+#[test]
+#[ignore = "needs Python: tests/run"]
 fn one_gateway_links_several_backplanes() {
     let hubs = [Hub::start(Kind::Multiplane, "BP1"), Hub::start(Kind::Multiplane, "BP2")];
     let topics = ["from_pico", "door"];

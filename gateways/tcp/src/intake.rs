@@ -228,3 +228,51 @@ impl Drop for Intake {
         self.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Poll, Token};
+
+    fn lane(bound: usize) -> Lane {
+        let poll = Poll::new().expect("a poll");
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).expect("a waker"));
+        let wanted = Wanted { backplanes: vec![], to: vec![], from: String::new() };
+        Lane::new(wanted, Width::One, bound, waker)
+    }
+
+    /// What is taken until nothing is left: the payloads, each a byte.
+    fn drain(lane: &Lane, stats: &mut Stats) -> Vec<u8> {
+        let pieces = std::iter::from_fn(|| lane.take(stats).0);
+        pieces.flat_map(|piece| piece.frames.chunks(2).map(|frame| frame[1]).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn a_full_queue_keeps_the_newest_in_order_and_counts_the_others() {
+        for bound in [1, 2, 15, 16, 17, 64, 100] {
+            let (lane, mut stats) = (lane(bound), Stats::default());
+            for sent in 0..200u8 {
+                lane.put("figura", &[sent]);
+                assert!(lane.messages() <= bound);
+            }
+            let taken = drain(&lane, &mut stats);
+            let oldest = 200 - taken.len();
+            assert_eq!(taken, (oldest as u8..200).collect::<Vec<_>>());
+            assert_eq!(stats.displaced, oldest as u64);
+            assert!(taken.len() + bound / PART >= bound, "{} of {bound}", taken.len());
+            assert_eq!((lane.messages(), drain(&lane, &mut stats).len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_takes_no_place_and_is_counted() {
+        let (lane, mut stats) = (lane(100), Stats::default());
+        for payload in [&[1][..], &[0; 256], &[0; 300], &[2]] {
+            lane.put("figura", payload);
+        }
+        let (piece, example) = lane.take(&mut stats);
+        assert_eq!(piece.map(|piece| (piece.frames, piece.messages)), Some((vec![1, 1, 1, 2], 2)));
+        assert_eq!(example.map(|(topic, _)| topic).as_deref(), Some("figura"));
+        assert_eq!((stats.oversize, stats.displaced), (2, 0));
+    }
+}
