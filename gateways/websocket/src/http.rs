@@ -164,6 +164,8 @@ impl Gate {
         match get(request, "origin")? {
             Some(origin) if self.is_welcome(origin, host) => {}
             Some(origin) => {
+                // Header lines may hold tabs, which no line of a log may.
+                let origin = origin.escape_debug();
                 let body = format!("pages of {origin} may not connect; --origin {origin} would let them");
                 return Err(answer("403 Forbidden", "", &body));
             }

@@ -99,3 +99,12 @@ fn a_known_page_is_not_sent_again() {
     let head = text(&request.replace("GET", "HEAD"));
     assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"));
 }
+
+#[test]
+fn an_origin_brings_no_control_characters_into_the_log() {
+    let request = socket("Origin: http://loc\tlhost:9000\r\n");
+    let Step::Answer { refused: Some(line), .. } = gate().judge(request.as_bytes()) else {
+        panic!("it is refused");
+    };
+    assert!(line.contains("http://loc\\tlhost:9000") && !line.contains(char::is_control), "{line:?}");
+}
