@@ -306,6 +306,24 @@ fn what_has_no_form_on_the_other_side_is_counted_and_reported() {
     assert!(words.contains("messages without a form in MQTT 5"), "{words}");
 }
 
+/// A broker sends so many without an answer, and then no more.
+#[test]
+#[ignore = "needs mosquitto and paho-mqtt: tests/run"]
+fn bodies_that_are_not_understood_are_acknowledged_too() {
+    let (bench, broker) = (Bench::new(&["from_mqtt"]), Broker::start());
+    let mut gateway = gateway(&bench.hub, &broker, &["--in", "net=from_mqtt,qos=1"]);
+    connected(&mut gateway);
+    let mut client = broker.client("3");
+    for _ in 0..100 {
+        client.say("publish net 1 - 6e6f204a534f4e");
+        client.after("SENT");
+    }
+    client.say("send net 1 mqtt 7 8");
+    assert_eq!(bench.number(), 7);
+    let words = ended(gateway);
+    assert!(words.contains("bodies from MQTT not understood 100"), "{words}");
+}
+
 #[test]
 #[ignore = "needs mosquitto and paho-mqtt: tests/run"]
 fn what_the_gateway_has_put_on_one_side_never_comes_back() {
