@@ -62,10 +62,13 @@ pub fn broker(data: &[u8]) {
     for part in [head, tail] {
         client.feed(part, now);
         for news in client.take_news() {
-            if let News::Received(message) = news
-                && let Some(id) = message.id
-            {
-                client.acknowledge(id, now);
+            match news {
+                News::Received(message) => {
+                    message.id.into_iter().for_each(|id| client.acknowledge(id, now));
+                }
+                // The session reads no further.
+                News::Over(_) => return,
+                _ => {}
             }
         }
         client.take_out();
